@@ -1,0 +1,62 @@
+# Everything a developer runs. Each target makes the virtual environment by itself when it is missing or out of date.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DIR ?=
+
+.PHONY: demo test check fmt proto lock bench faults clean
+
+## demo: the main job on the sample folder, or on DIR=<folder>
+demo: $(READY)
+	@$(BIN)/adiuva demo $(if $(DIR),"$(DIR)")
+
+## test: every test
+test: $(READY)
+	$(BIN)/pytest -q
+
+## check: format, lint, types, directions, contracts, fast tests
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code
+	$(BIN)/python protos/generate.py --check
+	$(BIN)/pytest -q -m "not slow and not system"
+
+## fmt: rewrite the sources in the house format
+fmt: $(READY)
+	$(BIN)/ruff check --fix-only -q .
+	$(BIN)/ruff format .
+	$(BIN)/buf format -w
+
+## proto: make the stubs from protos/
+proto: $(READY)
+	$(BIN)/buf format -w
+	$(BIN)/python protos/generate.py
+
+## lock: resolve pyproject.toml again into requirements.lock
+lock: $(READY)
+	$(BIN)/pip-compile -q --all-extras --strip-extras --allow-unsafe --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements.lock pyproject.toml
+
+## bench: the figures of the design, as ratios to a floor in the same run
+bench: $(READY)
+	$(BIN)/python -m tests.benchmarks
+
+## faults: kill -9 at every failpoint and at random, longer than `make test` does
+faults: $(READY)
+	ADIUVA_FAULTS=full $(BIN)/pytest -q tests/faults
+
+clean:
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=python3.x"; exit 1; }
+	@echo "Setting up $(VENV) (the first time takes about a minute)"
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
