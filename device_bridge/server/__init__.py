@@ -1,0 +1,1 @@
+"""The bridge: sessions of devices, routing of tool calls, enrolment."""

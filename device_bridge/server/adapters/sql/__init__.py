@@ -1,0 +1,1 @@
+"""The bridge's store on PostgreSQL: SQLAlchemy Core on asyncpg, schema `device_bridge`."""

@@ -1,0 +1,1 @@
+"""Devices as users and services see them: lists, presence, revocation."""

@@ -1,0 +1,190 @@
+"""Presence for watchers: a snapshot, then each change. A watcher that is too slow is sent away, not waited for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from adiuva_rpc.errors import AdiuvaError
+from device_bridge.server.devices.domain import Notice, NoticeKind, Presence, PresenceKind
+from device_bridge.server.devices.ports import DeviceCursor, DeviceStore
+from device_bridge.server.errors import BridgeStopping, SlowWatcher, StoreUnavailable, WatchInterrupted
+
+HEARTBEAT_SECONDS = 15.0
+MAX_WAITING_EVENTS = 1024
+"""Of one watcher."""
+MAX_WAITING_NOTICES = 20_000
+SNAPSHOT_PAGE = 500
+BATCH = 500
+
+_KINDS = {
+    NoticeKind.CONNECTED: PresenceKind.CONNECTED,
+    NoticeKind.DISCONNECTED: PresenceKind.DISCONNECTED,
+    NoticeKind.CHANGED: PresenceKind.CHANGED,
+    NoticeKind.REVOKED: PresenceKind.CHANGED,
+}
+"""A notice that is not here changes nothing that a watcher sees."""
+
+
+Tell = Callable[[Presence], Awaitable[None]]
+
+
+class _Watcher:
+    """The events that wait for one watcher."""
+
+    def __init__(self, user_id: str | None, limit: int) -> None:
+        self.user_id = user_id
+        self._limit = limit
+        self._gone: AdiuvaError | None = None
+        self._events: deque[Presence] = deque()
+        self._woken = asyncio.Event()
+        self._ended = asyncio.Event()
+
+    def tell(self, event: Presence) -> None:
+        """Queue an event; one too many ends the watch."""
+        if len(self._events) >= self._limit:
+            self.end(SlowWatcher())
+        else:
+            self._events.append(event)
+            self._woken.set()
+
+    def end(self, error: AdiuvaError) -> None:
+        """End the watch: what waits is not delivered any more."""
+        self._gone = self._gone or error
+        self._ended.set()
+
+    async def next(self, within: float) -> Presence | None:
+        """Return the next event, or None when there was none within so many seconds."""
+        try:
+            async with asyncio.timeout(within):
+                while not self._events:
+                    self._woken.clear()
+                    await self._woken.wait()
+        except TimeoutError:
+            return None
+        return self._events.popleft()
+
+    async def doom(self) -> None:
+        """Wait for the end of the watch and raise its error, even while an event is stuck on its way."""
+        await self._ended.wait()
+        assert self._gone is not None  # noqa: S101 - set before the event
+        raise self._gone
+
+
+class PresenceHub:
+    """Turns what the replicas tell each other into events for watchers.
+
+    Args:
+        store: The devices.
+        heartbeat: Seconds of silence after which a watcher is told that the watch is alive.
+        max_waiting: Events that may wait for one watcher.
+    """
+
+    def __init__(
+        self, store: DeviceStore, *, heartbeat: float = HEARTBEAT_SECONDS, max_waiting: int = MAX_WAITING_EVENTS
+    ) -> None:
+        self._store = store
+        self._heartbeat = heartbeat
+        self._max_waiting = max_waiting
+        self._watchers: set[_Watcher] = set()
+        self._notices: deque[Notice] = deque()
+        self._woken = asyncio.Event()
+        self._hears = False
+
+    @property
+    def watchers(self) -> int:
+        """How many watch."""
+        return len(self._watchers)
+
+    def noticed(self, notice: Notice) -> None:
+        """A replica said something."""
+        if notice.kind not in _KINDS or not self._watchers:
+            return
+        if len(self._notices) >= MAX_WAITING_NOTICES:
+            self.hears(False)
+            self.hears(True)
+            return
+        self._notices.append(notice)
+        self._woken.set()
+
+    def hears(self, state: bool) -> None:
+        """The feed listens from now on, or has missed something: then every watcher must begin again."""
+        self._hears = state
+        if not state:
+            self._notices.clear()
+            self._end_all(WatchInterrupted)
+
+    def stop(self) -> None:
+        """The bridge stops."""
+        self._hears = False
+        self._end_all(BridgeStopping)
+
+    async def run(self) -> None:
+        """Load the devices that notices are about, and tell the watchers; until cancelled."""
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            try:
+                await self._spread()
+            except StoreUnavailable:
+                self._notices.clear()
+                self._end_all(WatchInterrupted)
+
+    async def watch(self, user_id: str | None, tell: Tell) -> None:
+        """Tell of every device as it stands, then SNAPSHOT_END, then each change; until cancelled.
+
+        Args:
+            user_id: Whose devices; everybody's when None.
+            tell: Takes one event; may wait.
+
+        Raises:
+            WatchInterrupted: Changes may have been missed: watch again.
+            SlowWatcher: Too many events waited.
+            BridgeStopping: The bridge stops.
+            StoreUnavailable: The database cannot be reached.
+        """
+        if not self._hears:
+            raise WatchInterrupted
+        # Registered before the snapshot is read: a change in between is told twice rather than never.
+        watcher = _Watcher(user_id, self._max_waiting)
+        self._watchers.add(watcher)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(watcher.doom())
+                await self._tell_snapshot(user_id, tell)
+                while True:
+                    event = await watcher.next(self._heartbeat)
+                    await tell(event or Presence(PresenceKind.HEARTBEAT))
+        finally:
+            self._watchers.discard(watcher)
+
+    async def _tell_snapshot(self, user_id: str | None, tell: Tell) -> None:
+        after: DeviceCursor | None = None
+        while True:
+            page = await self._store.page(user_id, limit=SNAPSHOT_PAGE, after=after, include_revoked=True)
+            for device in page:
+                await tell(Presence(PresenceKind.SNAPSHOT, device))
+            if len(page) < SNAPSHOT_PAGE:
+                break
+            after = DeviceCursor(page[-1].enrolled_at, page[-1].device_id)
+        await tell(Presence(PresenceKind.SNAPSHOT_END))
+
+    async def _spread(self) -> None:
+        while self._notices:
+            batch = [self._notices.popleft() for _ in range(min(BATCH, len(self._notices)))]
+            watched = [notice for notice in batch if self._watchers_of(notice.user_id)]
+            if not watched:
+                continue
+            loaded = await self._store.load({notice.device_id for notice in watched})
+            for notice in watched:
+                if (device := loaded.get(notice.device_id)) is not None:
+                    for watcher in self._watchers_of(notice.user_id):
+                        watcher.tell(Presence(_KINDS[notice.kind], device))
+
+    def _watchers_of(self, user_id: str) -> list[_Watcher]:
+        return [watcher for watcher in self._watchers if watcher.user_id in {None, user_id}]
+
+    def _end_all(self, error: type[AdiuvaError]) -> None:
+        for watcher in list(self._watchers):
+            watcher.end(error())
