@@ -1,0 +1,66 @@
+"""The tables of the orchestrator, in a schema of its own. `migrations` makes them; this module only names them."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Integer, MetaData, Table, Text
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+
+SCHEMA = "orchestrator"
+metadata = MetaData(schema=SCHEMA)
+
+agents = Table(
+    "agents",
+    metadata,
+    Column("agent_id", Text, primary_key=True),
+    Column("user_id", Text, nullable=False),
+    Column("client_agent_id", Text),  # null when the client gave none; unique for the user otherwise
+    Column("definition", JSONB, nullable=False),
+    Column("schedule", JSONB),
+    Column("etag", Text, nullable=False),
+    Column("created_at", TIMESTAMP(timezone=True), nullable=False),
+    Column("updated_at", TIMESTAMP(timezone=True), nullable=False),
+    Column("last_run_at", TIMESTAMP(timezone=True)),
+    Column("paused", Boolean, nullable=False),
+    Column("pause_reason", Text, nullable=False),
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("request_id", Text, primary_key=True),
+    Column("request_hash", Text, nullable=False),
+    Column("answer_id", Text, nullable=False),  # the run's or agent's id that the request made or changed
+    Column("at", TIMESTAMP(timezone=True), nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("user_id", Text, nullable=False),
+    Column("agent_id", Text, nullable=False),
+    Column("agent_key", Text, nullable=False),
+    Column("definition", JSONB, nullable=False),
+    Column("trigger", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("created_at", TIMESTAMP(timezone=True), nullable=False),
+    Column("started_at", TIMESTAMP(timezone=True)),
+    Column("ended_at", TIMESTAMP(timezone=True)),
+    Column("slot_time", TIMESTAMP(timezone=True)),
+    Column("cancel_requested", Boolean, nullable=False),
+    Column("cancel_reason", Text, nullable=False),
+    Column("device_informed", Boolean, nullable=False),
+    Column("report", JSONB),  # the folded journal of a terminal run, made when it is first asked for
+)
+
+run_events = Table(
+    "run_events",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("at", TIMESTAMP(timezone=True), nullable=False),
+)

@@ -1,0 +1,1 @@
+"""Agent definitions: what a user wants done."""

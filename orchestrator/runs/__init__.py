@@ -1,0 +1,1 @@
+"""Runs: the journal, the loop, triage and processing."""
