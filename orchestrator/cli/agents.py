@@ -1,0 +1,259 @@
+"""`adiuva agents`: the definitions of a user's agents."""
+
+from __future__ import annotations
+
+import uuid
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from google.protobuf.field_mask_pb2 import FieldMask
+from rich.markup import escape
+from rich.table import Table
+
+from adiuva.orchestrator.v1 import agent_pb2, agent_service_pb2 as pb, agent_service_pb2_grpc as pb_grpc
+from orchestrator.cli.options import AsJson, Client, as_dict, orchestrator, out, print_json, printable, run, usage_error
+
+app = typer.Typer(no_args_is_help=True, help="Create, list, show, change and delete agents.")
+
+
+class DataTypeName(StrEnum):
+    """What an agent may work on."""
+
+    TASKS = "tasks"
+    NOTES = "notes"
+    TIMELINES = "timelines"
+    PROJECTS = "projects"
+
+
+Directories = Annotated[
+    list[str] | None,
+    typer.Option("--directory", "-d", help="A root's name on the device, or a folder below one. Can be repeated."),
+]
+Types = Annotated[
+    list[DataTypeName] | None, typer.Option("--type", "-t", help="What it may work on; everything by default.")
+]
+Extensions = Annotated[
+    list[str] | None, typer.Option("--extension", "-e", help="Only files ending so, such as .md. Can be repeated.")
+]
+Device = Annotated[str, typer.Option("--device", help="The device; any connected one of the user by default.")]
+Instructions = Annotated[str, typer.Option("--instructions", help="The user's own instructions for the agent.")]
+ClientAgentId = Annotated[
+    str, typer.Option("--client-agent-id", help="The client's own UUID of the agent; a new one by default.")
+]
+Cron = Annotated[str, typer.Option("--cron", help="When it starts by itself, such as '0 7 * * 1-5'.")]
+TimeZone = Annotated[str, typer.Option("--timezone", help="The IANA time zone of --cron; UTC by default.")]
+Agent = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's id.")]
+
+
+def definition(
+    *,
+    name: str,
+    directories: list[str],
+    types: list[DataTypeName] | None,
+    extensions: list[str] | None,
+    device: str,
+    instructions: str,
+    client_agent_id: str,
+) -> agent_pb2.AgentDefinition:
+    """Return the definition of a local directory agent as the options tell it."""
+    return agent_pb2.AgentDefinition(
+        display_name=name,
+        client_agent_id=client_agent_id or str(uuid.uuid4()),
+        local_directory=agent_pb2.LocalDirectory(
+            device_id=device, directory_paths=directories, file_extensions=extensions or ()
+        ),
+        data_types=[agent_pb2.DataType.Value(f"DATA_TYPE_{kind.name}") for kind in types or list(DataTypeName)],
+        prompt_template=instructions,
+    )
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="The agent's name.")],
+    directory: Directories = None,
+    kind: Types = None,
+    extension: Extensions = None,
+    device: Device = "",
+    instructions: Instructions = "",
+    client_agent_id: ClientAgentId = "",
+    cron: Cron = "",
+    timezone: TimeZone = "",
+    check: Annotated[bool, typer.Option("--check", help="Check everything and create nothing.")] = False,
+    client: Client = None,
+    json: AsJson = False,
+) -> None:
+    """Create a local directory agent."""
+    if not directory:
+        raise usage_error("name at least one folder with --directory; `adiuva devices list` shows the devices' roots")
+    if timezone and not cron:
+        raise usage_error("--timezone needs --cron")
+    request = pb.CreateAgentRequest(
+        request_id=str(uuid.uuid4()),
+        definition=definition(
+            name=name,
+            directories=directory,
+            types=kind,
+            extensions=extension,
+            device=device,
+            instructions=instructions,
+            client_agent_id=client_agent_id,
+        ),
+        schedule=agent_pb2.Schedule(cron=cron, time_zone=timezone) if cron else None,
+        validate_only=check,
+    )
+
+    async def work() -> pb.CreateAgentResponse:
+        async with orchestrator(client) as channel:
+            return await pb_grpc.AgentServiceStub(channel).CreateAgent(request)
+
+    _show(run(work()).agent, json=json)
+
+
+@app.command("list")
+def list_agents(
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at the most.")] = 50,
+    client: Client = None,
+    json: AsJson = False,
+) -> None:
+    """List the agents, newest first."""
+
+    async def work() -> pb.ListAgentsResponse:
+        async with orchestrator(client) as channel:
+            return await pb_grpc.AgentServiceStub(channel).ListAgents(pb.ListAgentsRequest(page_size=limit))
+
+    answer = run(work())
+    if json:
+        print_json(as_dict(answer))
+        return
+    if not answer.agents:
+        out.print("No agents yet. `adiuva agents create NAME --directory ROOT` makes one.")
+        return
+    table = Table("agent", "name", "looks at", "works on", "schedule", "last run")
+    for agent in answer.agents:
+        table.add_row(
+            agent.agent_id,
+            escape(printable(agent.definition.display_name)),
+            escape(printable(_source(agent.definition))),
+            _types(agent.definition),
+            _schedule(agent),
+            agent.last_run_at.ToJsonString() if agent.HasField("last_run_at") else "never",
+        )
+    out.print(table)
+
+
+@app.command()
+def show(agent: Agent, client: Client = None, json: AsJson = False) -> None:
+    """Show one agent."""
+
+    async def work() -> pb.GetAgentResponse:
+        async with orchestrator(client) as channel:
+            return await pb_grpc.AgentServiceStub(channel).GetAgent(pb.GetAgentRequest(agent_id=agent))
+
+    _show(run(work()).agent, json=json)
+
+
+@app.command()
+def update(
+    agent: Agent,
+    name: Annotated[str | None, typer.Option("--name", help="A new name.")] = None,
+    directory: Directories = None,
+    kind: Types = None,
+    extension: Extensions = None,
+    instructions: Annotated[str | None, typer.Option("--instructions", help="New instructions.")] = None,
+    cron: Annotated[str | None, typer.Option("--cron", help="A new schedule; '' removes it.")] = None,
+    timezone: TimeZone = "",
+    client: Client = None,
+    json: AsJson = False,
+) -> None:
+    """Change what the options name, and nothing else."""
+    changed = agent_pb2.AgentDefinition()
+    paths: list[str] = []
+    if name is not None:
+        changed.display_name = name
+        paths.append("definition.display_name")
+    if directory:
+        changed.local_directory.directory_paths.extend(directory)
+        paths.append("definition.local_directory.directory_paths")
+    if extension:
+        changed.local_directory.file_extensions.extend(extension)
+        paths.append("definition.local_directory.file_extensions")
+    if kind:
+        changed.data_types.extend(agent_pb2.DataType.Value(f"DATA_TYPE_{one.name}") for one in kind)
+        paths.append("definition.data_types")
+    if instructions is not None:
+        changed.prompt_template = instructions
+        paths.append("definition.prompt_template")
+    if cron is not None:
+        paths.append("schedule")
+    if not paths:
+        raise usage_error("say what to change: --name, --directory, --extension, --type, --instructions or --cron")
+    request = pb.UpdateAgentRequest(
+        request_id=str(uuid.uuid4()),
+        agent_id=agent,
+        definition=changed,
+        schedule=agent_pb2.Schedule(cron=cron, time_zone=timezone) if cron else None,
+        update_mask=FieldMask(paths=paths),
+    )
+
+    async def work() -> pb.UpdateAgentResponse:
+        async with orchestrator(client) as channel:
+            return await pb_grpc.AgentServiceStub(channel).UpdateAgent(request)
+
+    _show(run(work()).agent, json=json)
+
+
+@app.command()
+def delete(agent: Agent, client: Client = None, json: AsJson = False) -> None:
+    """Delete an agent; its runs stay."""
+
+    async def work() -> None:
+        async with orchestrator(client) as channel:
+            request = pb.DeleteAgentRequest(request_id=str(uuid.uuid4()), agent_id=agent)
+            await pb_grpc.AgentServiceStub(channel).DeleteAgent(request)
+
+    run(work())
+    if json:
+        print_json({"deleted": agent})
+    else:
+        out.print(f"deleted {agent}")
+
+
+def _show(agent: agent_pb2.Agent, *, json: bool) -> None:
+    if json:
+        print_json(as_dict(agent))
+        return
+    table = Table.grid(padding=(0, 2))
+    table.add_row("agent", agent.agent_id or "(checked, not created)")
+    table.add_row("name", escape(printable(agent.definition.display_name)))
+    table.add_row("looks at", escape(printable(_source(agent.definition))))
+    table.add_row("works on", _types(agent.definition))
+    if agent.definition.prompt_template:
+        table.add_row("instructions", escape(printable(agent.definition.prompt_template)))
+    table.add_row("schedule", _schedule(agent))
+    if agent.schedule_problem:
+        table.add_row("problem", escape(agent.schedule_problem))
+    table.add_row("last run", agent.last_run_at.ToJsonString() if agent.HasField("last_run_at") else "never")
+    table.add_row("client id", agent.definition.client_agent_id)
+    out.print(table)
+
+
+def _source(definition: agent_pb2.AgentDefinition) -> str:
+    if definition.HasField("cloud_connector"):
+        return f"connection {definition.cloud_connector.connection_id}"
+    local = definition.local_directory
+    endings = f" ({', '.join(local.file_extensions)})" if local.file_extensions else ""
+    return ", ".join(local.directory_paths) + endings
+
+
+def _types(definition: agent_pb2.AgentDefinition) -> str:
+    names = [agent_pb2.DataType.Name(kind).removeprefix("DATA_TYPE_").lower() for kind in definition.data_types]
+    return ", ".join(sorted(names))
+
+
+def _schedule(agent: agent_pb2.Agent) -> str:
+    if not agent.HasField("schedule"):
+        return "by hand"
+    following = f", next {agent.next_run_at.ToJsonString()}" if agent.HasField("next_run_at") else ""
+    paused = " (paused)" if agent.paused else ""
+    return f"{agent.schedule.cron} {agent.schedule.time_zone or 'UTC'}{paused}{following}"

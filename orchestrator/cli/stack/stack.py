@@ -1,0 +1,246 @@
+"""A local stack: who starts what, in which order, with which credentials."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import socket
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from adiuva.device_bridge.v1 import device_service_pb2, device_service_pb2_grpc
+from adiuva_rpc.client_config import ClientConfig, load_client_config
+from orchestrator.cli.stack.credentials import Credentials, ensure_credentials, write_client_file
+from orchestrator.cli.stack.database import database
+from orchestrator.cli.stack.process import Program, Ready, Report, StartError
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Where the services listen on loopback; 0 lets the system choose."""
+
+    orchestrator: int = 7001
+    bridge: int = 7002
+    bridge_devices: int = 7003
+
+
+class StackError(Exception):
+    """The stack cannot run as asked. The text says what to do."""
+
+
+@dataclass(slots=True)
+class Stack:
+    """A running stack."""
+
+    data: Path
+    client_file: Path
+    config: ClientConfig
+    programs: list[Program]
+    model: str
+    """The model that runs use, for people."""
+
+    def program(self, name: str) -> Program:
+        """Return a program by its name: bridge, orchestrator or device."""
+        return next(program for program in self.programs if program.name == name)
+
+
+@asynccontextmanager
+async def stack(
+    data: Path, *, ports: Ports, roots: Sequence[Path] = (), report: Report, progress: Report
+) -> AsyncIterator[Stack]:
+    """Start everything, keep it running, and stop it in good order at the end.
+
+    Args:
+        data: Where everything is kept; made when it is missing.
+        ports: Where the services listen.
+        roots: Folders of this machine that a device agent opens to agents; no device agent without any.
+        report: Told of what goes wrong while it runs.
+        progress: Told what is being started.
+
+    Raises:
+        StackError: another stack uses the data directory, or a port is taken.
+        StartError: a part did not start.
+        DatabaseError: PostgreSQL did not start.
+    """
+    _make_private(data)
+    async with AsyncExitStack() as parts:
+        parts.enter_context(_alone(data))
+        _check_ports(ports)
+        progress("starting PostgreSQL")
+        url = await parts.enter_async_context(database(data))
+        credentials = ensure_credentials(data)
+        bridge = _bridge(data, url, credentials, ports)
+        await _start(parts, bridge, progress)
+        orchestrator = _orchestrator(data, url, credentials, ports, bridge)
+        await _start(parts, orchestrator, progress)
+        client_file = write_client_file(
+            data,
+            credentials,
+            orchestrator=f"{HOST}:{orchestrator.ready['port']}",
+            bridge=f"{HOST}:{bridge.ready['internal_port']}",
+            bridge_devices=f"{HOST}:{bridge.ready['device_port']}",
+        )
+        config = load_client_config(client_file)
+        programs = [bridge, orchestrator]
+        if roots:
+            device = await _device(data, roots, config)
+            await _start(parts, device, progress)
+            programs.append(device)
+        keepers = await parts.enter_async_context(_cancelled_at_the_end())
+        for program in programs:
+            keepers.create_task(program.keep_running(report))
+        yield Stack(
+            data=data,
+            client_file=client_file,
+            config=config,
+            programs=programs,
+            model=orchestrator.ready.get("model", "offline"),
+        )
+        progress("stopping")
+
+
+async def _start(parts: AsyncExitStack, program: Program, progress: Report) -> None:
+    progress(f"starting the {program.name}")
+    parts.push_async_callback(program.stop)
+    await program.start()
+
+
+@asynccontextmanager
+async def _cancelled_at_the_end() -> AsyncIterator[asyncio.TaskGroup]:
+    """Give a group whose tasks run until the block ends."""
+    stop = asyncio.Event()
+
+    class _Ended(Exception):
+        pass
+
+    async def end() -> None:
+        await stop.wait()
+        raise _Ended
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(end())
+            try:
+                yield tasks
+            finally:
+                stop.set()
+    except* _Ended:
+        pass
+
+
+def _bridge(data: Path, url: str, credentials: Credentials, ports: Ports) -> Program:
+    def environment(ready: Ready) -> Mapping[str, str]:
+        return {
+            "ADIUVA_DATABASE_URL": url,
+            "ADIUVA_BRIDGE_DEVICE_LISTEN": f"{HOST}:{ready.get('device_port', ports.bridge_devices)}",
+            "ADIUVA_BRIDGE_INTERNAL_LISTEN": f"{HOST}:{ready.get('internal_port', ports.bridge)}",
+            "ADIUVA_TOKEN_FILE": str(credentials.token_file),
+            "ADIUVA_TLS_CERT": str(credentials.server.cert),
+            "ADIUVA_TLS_KEY": str(credentials.server.key),
+        }
+
+    return Program(
+        "device bridge", [sys.executable, "-m", "device_bridge.server"], environment, data / "logs" / "bridge.log"
+    )
+
+
+def _orchestrator(data: Path, url: str, credentials: Credentials, ports: Ports, bridge: Program) -> Program:
+    def environment(ready: Ready) -> Mapping[str, str]:
+        variables = {
+            "ADIUVA_DATABASE_URL": url,
+            "ADIUVA_ORCHESTRATOR_LISTEN": f"{HOST}:{ready.get('port', ports.orchestrator)}",
+            "ADIUVA_TOKEN_FILE": str(credentials.token_file),
+            "ADIUVA_TLS_CERT": str(credentials.server.cert),
+            "ADIUVA_TLS_KEY": str(credentials.server.key),
+            "ADIUVA_BRIDGE_TARGET": f"{HOST}:{bridge.ready['internal_port']}",
+            "ADIUVA_BRIDGE_TOKEN": credentials.service_token,
+            "ADIUVA_BRIDGE_CA": str(credentials.ca_file),
+            "ADIUVA_BRIDGE_SERVER_NAME": "localhost",
+        }
+        # The names that every OpenAI-compatible tool uses.
+        for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+            if value := os.environ.get(name):
+                variables[f"ADIUVA_{name}"] = value
+        return variables
+
+    return Program(
+        "orchestrator", [sys.executable, "-m", "orchestrator"], environment, data / "logs" / "orchestrator.log"
+    )
+
+
+async def _device(data: Path, roots: Sequence[Path], config: ClientConfig) -> Program:
+    code = "" if (data / "device" / "identity.json").exists() else await _enrolment_code(config)
+    command = [sys.executable, "-m", "device_bridge.agent", "--data", str(data), "--json"]
+    for root in roots:
+        command += ["--root", str(root)]
+    return Program(
+        "device agent", command, lambda _ready: {"ADIUVA_ENROLMENT_CODE": code}, data / "logs" / "device.log"
+    )
+
+
+async def _enrolment_code(config: ClientConfig) -> str:
+    async with config.channel(config.device_bridge) as channel:
+        request = device_service_pb2.CreateEnrolmentCodeRequest(request_id=str(uuid.uuid4()))
+        answer = await device_service_pb2_grpc.DeviceServiceStub(channel).CreateEnrolmentCode(request)
+        return answer.code
+
+
+def _make_private(data: Path) -> None:
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StackError(f"{data} cannot be made ({error.strerror}); name another directory with --data") from None
+
+
+@contextmanager
+def _alone(data: Path) -> Iterator[None]:
+    """Hold the data directory: two stacks on one would destroy each other's database."""
+    with (data / "up.lock").open("a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            raise StackError(
+                f"{data} is in use by another `adiuva up` (process {lock.read().strip() or 'unknown'}); "
+                "stop it, or name another directory with --data"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def _check_ports(ports: Ports) -> None:
+    wanted: dict[str, int] = {
+        "--orchestrator-port": ports.orchestrator,
+        "--bridge-port": ports.bridge,
+        "--device-port": ports.bridge_devices,
+    }
+    for option, port in wanted.items():
+        with contextlib.closing(socket.socket()) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                raise StackError(
+                    f"port {port} is in use on {HOST}; choose another with {option} (0 takes a free one)"
+                ) from None
+
+
+def on_interrupt(stop: Callable[[], None]) -> None:
+    """Call `stop` at Ctrl-C and at SIGTERM."""
+    import signal
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+
+
+__all__ = ["Ports", "Stack", "StackError", "StartError", "on_interrupt", "stack"]
