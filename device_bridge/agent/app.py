@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from random import SystemRandom
+from random import Random, SystemRandom
 
 import structlog
 
@@ -68,8 +68,14 @@ class Plan:
         return self.data / "device"
 
 
-async def serve(plan: Plan, *, report: Report, stop: asyncio.Event) -> SessionEnd:
+async def serve(plan: Plan, *, report: Report, stop: asyncio.Event, rng: Random | None = None) -> SessionEnd:
     """Run the device agent until `stop` is set, or until the bridge will never take it back.
+
+    Args:
+        plan: What to run.
+        report: Told what happens.
+        stop: Set when the agent shall leave.
+        rng: For the jitter of reconnects; the system's own by default.
 
     Returns:
         How it ended: LEFT after `stop`.
@@ -107,7 +113,7 @@ async def serve(plan: Plan, *, report: Report, stop: asyncio.Event) -> SessionEn
                     tools=tools,
                     tools_hash=manifest_hash(tools),
                 ),
-                rng=SystemRandom(),
+                rng=rng or SystemRandom(),
                 lag=lag,
                 timing=plan.timing,
                 report=report,

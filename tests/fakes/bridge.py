@@ -194,7 +194,8 @@ class BridgeSession:
 class FakeBridge(DeviceSessionServiceServicer):
     """The server. Sessions are handed to the test in the order in which their Hello arrived."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: grpc.ServerCredentials | None = None) -> None:
+        self._tls = tls
         self._server: grpc.aio.Server | None = None
         self._arrived: asyncio.Queue[BridgeSession] = asyncio.Queue(maxsize=1000)
         self.port = 0
@@ -217,7 +218,11 @@ class FakeBridge(DeviceSessionServiceServicer):
         """Listen; the second time on the same port again."""
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         add_DeviceSessionServiceServicer_to_server(self, self._server)
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        address = f"127.0.0.1:{self.port}"
+        if self._tls is None:
+            self.port = self._server.add_insecure_port(address)
+        else:
+            self.port = self._server.add_secure_port(address, self._tls)
         await self._server.start()
 
     async def stop(self) -> None:

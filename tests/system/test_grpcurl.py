@@ -57,7 +57,7 @@ def test_a_tool_is_called_on_the_device(stack: LocalStack) -> None:
         )
     )
 
-    entries = json.loads(answer["outcome"]["resultJson"])["entries"]
+    entries = json.loads(answer["outcome"]["result_json"])["entries"]
     assert "acme" in json.dumps(entries).lower() or len(entries) > 5
 
 
@@ -83,7 +83,7 @@ def test_a_run_is_started_and_watched_to_its_end(stack: LocalStack) -> None:
         stack,
         "orchestrator",
         "adiuva.orchestrator.v1.RunService/WatchRun",
-        data={"run_id": started["runId"]},
+        data={"run_id": started["run_id"]},
     )
 
     assert "RUN_STATE_SUCCEEDED" in events

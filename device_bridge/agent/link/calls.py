@@ -12,7 +12,7 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
@@ -23,6 +23,8 @@ from device_bridge.agent.domain import Failure, JsonObject, Outcome, Reason, Run
 from device_bridge.agent.link.domain import Answer, Call, InFlight, MalformedCall, Welcome
 
 log = structlog.get_logger(__name__)
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 Sink = Callable[[Answer], None]
 """Takes an answer for the session of the moment. Never blocks."""
@@ -200,7 +202,15 @@ class Calls:
             log.exception("tool_raised", tool=call.tool_call.tool, call_key=call.call_key)
             outcome = _failed(Reason.INTERNAL, "The tool failed on the device. Its log says why.")
         limit = spec.max_result_bytes if spec else self._limits.result_bytes
-        return replace(_answer(call.call_key, outcome, limit), execution_seconds=time.monotonic() - began)
+        body, failure = (b"", outcome.failure) if outcome.failure else _body(call.call_key, outcome.result, limit)
+        return Answer(
+            call_key=call.call_key,
+            body=body,
+            failure=failure,
+            effects=outcome.effects,
+            replayed=outcome.replayed,
+            execution_seconds=time.monotonic() - began,
+        )
 
     def _ended(self, call_key: str, task: asyncio.Task[Answer]) -> None:
         running = self._running.pop(call_key)
@@ -225,23 +235,15 @@ def _failed(reason: Reason, message: str, *, retryable: bool = False) -> Outcome
     return Outcome(failure=Failure(reason=reason, message=message, retryable=retryable))
 
 
-def _answer(call_key: str, outcome: Outcome, limit: int) -> Answer:
-    answer = Answer(call_key=call_key, failure=outcome.failure, effects=outcome.effects, replayed=outcome.replayed)
-    if outcome.failure is not None:
-        return answer
+def _body(call_key: str, result: JsonObject | None, limit: int) -> tuple[bytes, Failure | None]:
+    """Return a result as JSON text in UTF-8, or why it cannot be sent."""
     try:
-        body = _encoded(outcome.result or {})
+        # A file name that is no UTF-8 comes from the file system with lone surrogates, which no proto string can carry.
+        body = _ENCODER.encode(result or {}).encode("utf-8", "replace")
     except (TypeError, ValueError, RecursionError):
         log.exception("result_is_not_json", call_key=call_key)
-        failure = Failure(reason=Reason.INTERNAL, message="The tool's result could not be encoded.")
-        return replace(answer, failure=failure)
+        return b"", Failure(reason=Reason.INTERNAL, message="The tool's result could not be encoded.")
     if len(body) > limit:
         message = f"The result has {len(body)} bytes, more than the {limit} allowed. Ask for less at once."
-        return replace(answer, failure=Failure(reason=Reason.RESULT_TOO_LARGE, message=message))
-    return replace(answer, body=body)
-
-
-def _encoded(result: JsonObject) -> bytes:
-    # A file name that is no UTF-8 comes from the file system with lone surrogates, which no proto string can carry.
-    text = json.dumps(result, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text.encode("utf-8", "replace")
+        return b"", Failure(reason=Reason.RESULT_TOO_LARGE, message=message)
+    return body, None

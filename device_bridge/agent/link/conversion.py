@@ -158,9 +158,9 @@ def closed_from_proto(message: pb.Closed) -> Closed:
 
 
 def _arguments(text: str) -> JsonObject:
-    if len(text) > MAX_ARGUMENT_BYTES or len(text.encode()) > MAX_ARGUMENT_BYTES:
+    if len(text) * 4 > MAX_ARGUMENT_BYTES and len(text.encode()) > MAX_ARGUMENT_BYTES:
         raise ValueError
-    arguments = json.loads(text or "{}", parse_constant=_refuse)
+    arguments = _DECODER.decode(text or "{}")
     if not isinstance(arguments, dict):
         raise ValueError  # noqa: TRY004 - one refusal, whatever is wrong
     return arguments
@@ -168,6 +168,9 @@ def _arguments(text: str) -> JsonObject:
 
 def _refuse(_constant: str) -> NoReturn:
     raise ValueError  # NaN and Infinity are Python's JSON, nobody else's
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
 def _call_key(key: str) -> str:

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import structlog
 
+from adiuva_rpc.failpoints import failpoint
 from adiuva_rpc.outbox import ItemTooLarge, Lane, Outbox, OutboxClosed, OutboxFull, Pump
 from device_bridge.agent.domain import Failure, Reason
 from device_bridge.agent.link import conversion
@@ -90,6 +91,7 @@ class Sender:
 
     def put_answer(self, answer: Answer) -> None:
         """Queue an answer, whole or in chunks. Never raises: what does not go out is still kept by `Calls`."""
+        failpoint("device.before_answer")
         answer = _reportable(answer, self._room)
         if len(answer.body) <= min(SMALL_RESULT_BYTES, self._chunk_bytes):
             item = conversion.done_item(answer)
@@ -124,8 +126,10 @@ class Sender:
 
 def _reportable(answer: Answer, room: int) -> Answer:
     """Return the answer, or a failure when its effects alone would crowd a frame."""
+    if not answer.effects:
+        return answer
     rest = replace(answer, body=b"")
-    if not answer.effects or conversion.size_in_frame(conversion.done_item(rest)) <= room // 2:
+    if conversion.size_in_frame(conversion.done_item(rest)) <= room // 2:
         return answer
     message = "The call took effect, but reporting its effects needs more room than a frame has."
     return replace(rest, effects=(), failure=Failure(reason=Reason.RESULT_TOO_LARGE, message=message))

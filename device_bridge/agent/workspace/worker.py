@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 
 import structlog
 
+from adiuva_rpc.failpoints import failpoint
 from device_bridge.agent.domain import Reason, ToolError
 
 T = TypeVar("T")
@@ -125,7 +126,9 @@ class Worker:
                 self._connection = self._connect()
             self._connection.execute(self._begin)
             answers = [_attempt(self._connection, job.work) for job in jobs]
+            failpoint("device.before_commit")
             self._connection.execute("COMMIT")
+            failpoint("device.after_commit")
         except Exception:
             # After a failed commit SQLite's own state is not to be trusted with a retry: start from a new connection.
             log.exception("workspace_commit_failed", jobs=len(jobs))

@@ -6,10 +6,14 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+import structlog
+
 from adiuva_rpc.errors import AdiuvaError
 from device_bridge.server.devices.domain import Notice, NoticeKind, Presence, PresenceKind
 from device_bridge.server.devices.ports import DeviceCursor, DeviceStore
 from device_bridge.server.errors import BridgeStopping, SlowWatcher, StoreUnavailable, WatchInterrupted
+
+_log = structlog.get_logger(__name__)
 
 HEARTBEAT_SECONDS = 15.0
 MAX_WAITING_EVENTS = 1024
@@ -127,7 +131,9 @@ class PresenceHub:
             self._woken.clear()
             try:
                 await self._spread()
-            except StoreUnavailable:
+            except Exception as error:  # whatever it is, the watchers begin again and the bridge goes on
+                if not isinstance(error, StoreUnavailable):
+                    _log.exception("presence not told")
                 self._notices.clear()
                 self._end_all(WatchInterrupted)
 

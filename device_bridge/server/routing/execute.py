@@ -12,6 +12,7 @@ import grpc.aio
 
 from adiuva.device_bridge.v1 import tool_pb2, tool_service_pb2 as pb
 from adiuva_rpc.errors import AdiuvaError, InvalidArgument
+from adiuva_rpc.failpoints import failpoint
 from adiuva_rpc.identity import Caller, user_for
 from adiuva_rpc.outbox import Outbox, OutboxClosed, OutboxFull, Pump, WriteBlocked
 from adiuva_rpc.status import ErrorTable
@@ -166,6 +167,7 @@ class ExecuteStream:
             return
 
     def _finish(self, user_id: str, call_id: str, answer: Finished) -> None:
+        failpoint("bridge.before_answer")
         outcome = in_pieces(answer.outcome, CHUNK_BYTES)
         if len(outcome.encoded) > FRAME_BYTES - ITEM_OVERHEAD:
             self._answer(user_id, call_id, rejection(ResultTooLong(retry_after=None), Delivery.COMPLETED))

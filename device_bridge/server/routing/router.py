@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from adiuva_rpc.errors import AdiuvaError
+import structlog
+
+from adiuva_rpc.errors import AdiuvaError, Internal
 from device_bridge.server.errors import StoreUnavailable
 from device_bridge.server.routing.calls import CallTable
 from device_bridge.server.routing.ports import DeviceDirectory
@@ -13,6 +15,8 @@ from device_bridge.server.routing.ports import DeviceDirectory
 SWEEP_SECONDS = 0.05
 MAX_BATCH = 500
 LOOKUP_SECONDS = 5.0
+
+_log = structlog.get_logger(__name__)
 
 
 class Router:
@@ -47,6 +51,9 @@ class Router:
                     found = await self._directory.locate(wanted)
             except (StoreUnavailable, TimeoutError):
                 found = [StoreUnavailable() for _ in batch]
+            except Exception:  # one call that cannot be looked up must not end the bridge for all others
+                _log.exception("look-up failed")
+                found = [Internal("The device could not be looked up.") for _ in batch]
             for entry, result in zip(batch, found, strict=True):
                 self._table.resolve(entry, result)
 

@@ -86,6 +86,7 @@ class Sessions:
     def give_back_releases(self, releases: dict[str, int]) -> None:
         """The database could not be reached: release these later, unless the device came and went again since."""
         self._to_release = {**releases, **self._to_release}
+        self.release_wanted.set()
 
     def lost(self, device_id: str, epoch: int) -> None:
         """The database says that this session is not the device's newest, or that the device was revoked."""

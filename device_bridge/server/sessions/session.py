@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from adiuva_rpc.errors import AdiuvaError
+from adiuva_rpc.failpoints import failpoint
 from adiuva_rpc.outbox import Lane, Outbox, OutboxFull
 from device_bridge.server.devices.domain import Manifest
 from device_bridge.server.errors import CallBroken, SessionRetired, TooManyCalls
@@ -192,6 +193,7 @@ class Session:
             elif item.parcel.dropped:
                 self._perform(self._protocol.passed_over(item.parcel.key))
             elif self.is_open:
+                failpoint("bridge.before_call")
                 item.parcel.written = True
                 going.append(item)
         return going

@@ -26,14 +26,18 @@ def triage_answer(brief: TriageBrief) -> str:
 
 
 def _project_of(path: str, named: list[tuple[ProjectSummary, str]]) -> str:
-    """Return the id of the project with the longest name that the path holds; of equals the first open one."""
+    """Return the id of the project with the longest name that the path holds; empty for none, or when two fit alike.
+
+    Of projects with the same name it is the first one that is not completed.
+    """
     *folders, file = PurePosixPath(path).parts
     parts = [normal(part) for part in (*folders, PurePosixPath(file).stem)]
     found = [(project, name) for project, name in named if any(_holds(part, name) for part in parts)]
-    if not found:
+    longest = max((len(name) for _, name in found), default=0)
+    best = [(project, name) for project, name in found if len(name) == longest]
+    if len({name for _, name in best}) != 1:
         return ""
-    best = max(found, key=lambda entry: (len(entry[1]), entry[0].status != "Completed"))
-    return best[0].project_id
+    return min((project for project, _ in best), key=lambda project: project.status == "Completed").project_id
 
 
 def _holds(part: str, name: str) -> bool:

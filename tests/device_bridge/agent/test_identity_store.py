@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from device_bridge.agent import private_files
 from device_bridge.agent.identity_store import BridgeAddress, IdentityStore, StoredIdentity
 from device_bridge.agent.private_files import DamagedFile
 
@@ -101,9 +100,9 @@ def test_a_write_that_fails_leaves_the_old_identity_and_no_rest(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path if step == "replace" else private_files.os, step, full)
+        patched.setattr(Path if step == "replace" else os, step, full)
         with pytest.raises(OSError, match="No space left"):
             store.save(StoredIdentity(installation_id="other"))
 
     assert store.load() == IDENTITY
-    assert os.listdir(tmp_path) == ["identity.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["identity.json"]

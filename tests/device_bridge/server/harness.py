@@ -13,8 +13,10 @@ from typing import Any
 import grpc.aio
 
 from adiuva.device_bridge.v1 import (
+    device_pb2,
     device_service_pb2 as devices_pb,
     device_service_pb2_grpc as devices_grpc,
+    session_service_pb2_grpc as sessions_grpc,
     tool_pb2,
     tool_service_pb2 as tools_pb,
     tool_service_pb2_grpc as tools_grpc,
@@ -55,12 +57,46 @@ class Harness:
         stub: devices_grpc.DeviceServiceAsyncStub = devices_grpc.DeviceServiceStub(self.user_channel)
         return stub
 
+    @property
+    def service_tools(self) -> tools_grpc.ToolServiceAsyncStub:
+        stub: tools_grpc.ToolServiceAsyncStub = tools_grpc.ToolServiceStub(self.service_channel)
+        return stub
+
+    @property
+    def service_devices(self) -> devices_grpc.DeviceServiceAsyncStub:
+        stub: devices_grpc.DeviceServiceAsyncStub = devices_grpc.DeviceServiceStub(self.service_channel)
+        return stub
+
+    def session_stub(self) -> sessions_grpc.DeviceSessionServiceAsyncStub:
+        """Return a stub for speaking the session by hand."""
+        stub: sessions_grpc.DeviceSessionServiceAsyncStub = sessions_grpc.DeviceSessionServiceStub(self.device_channel)
+        return stub
+
+    async def is_online(self, device_id: str) -> bool:
+        """Ask whether a device is connected."""
+        return (await self.devices.GetDevice(devices_pb.GetDeviceRequest(device_id=device_id))).device.online
+
     async def code(self) -> str:
         """Make a one-time code."""
         made = await self.devices.CreateEnrolmentCode(
             devices_pb.CreateEnrolmentCodeRequest(request_id=str(uuid.uuid4()))
         )
         return made.code
+
+    async def code_for(self, user: str) -> str:
+        """Make a one-time code for any user."""
+        request = devices_pb.CreateEnrolmentCodeRequest(request_id=str(uuid.uuid4()))
+        made = await self.service_devices.CreateEnrolmentCode(request, metadata=(("adiuva-user", user),))
+        return made.code
+
+    async def only_device(self) -> device_pb2.Device:
+        """Return the user's device, when there is one only."""
+        (device,) = (await self.devices.ListDevices(devices_pb.ListDevicesRequest())).devices
+        return device
+
+    async def list_tools(self, device_id: str) -> devices_pb.ListToolsResponse:
+        """Return what a device can do."""
+        return await self.devices.ListTools(devices_pb.ListToolsRequest(device_id=device_id))
 
     async def enrol(self, **options: Any) -> str:
         """Enrol a new device and return its credential."""

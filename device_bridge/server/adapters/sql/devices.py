@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Row, Select, func, select, tuple_, update
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adiuva_rpc.errors import AdiuvaError
@@ -110,7 +111,7 @@ class SqlDeviceStore:
                 last = (
                     select(devices.c.user_id, devices.c.device_id)
                     .where(usable, devices.c.user_id.in_(anybody), devices.c.connected_at.is_not(None))
-                    .distinct(devices.c.user_id)
+                    .ext(distinct_on(devices.c.user_id))
                     .order_by(devices.c.user_id, devices.c.connected_at.desc())
                 )
                 newest = {row.user_id: row.device_id for row in await connection.execute(last)}

@@ -37,10 +37,10 @@ _ABBREVIATED = re.compile(
     re.IGNORECASE,
 )
 
-_COURTESY = r"please|per\s+favore|per\s+cortesia|bitte|s['\u2019]il\s+(?:vous|te)\s+pla[iî]t|por\s+favor"
+_COURTESY = r"please|per\s+favore|per\s+cortesia|bitte|s['\u2019]il\s+(?:vous|te)\s+pla[iî]t|veuillez|por\s+favor"
 _QUESTION = (
     r"(?:could|would|can)\s+you(?:\s+mind)?|potrest[ie]|potrebbe|puoi|può|(?:könnten|würden|können)\s+Sie|(?:könntest|kannst)\s+du"
-    r"|pourriez[- ]vous|pourrais[- ]tu|pouvez[- ]vous|peux[- ]tu|veuillez|podrías?|podrían|podéis|puedes|puede\s+usted"
+    r"|pourriez[- ]vous|pourrais[- ]tu|pouvez[- ]vous|peux[- ]tu|podrías?|podrían|podéis|puedes|puede\s+usted"
 )
 _ASKING = re.compile(
     rf"[¿¡]?(?<!\w)(?:(?P<question>(?:{_QUESTION})(?:,?\s+(?:{_COURTESY}))?)|(?P<courtesy>(?:{_COURTESY})"
@@ -50,13 +50,16 @@ _ASKING = re.compile(
 _AS_YOU_PLEASE = re.compile(r"\byou\s+$", re.IGNORECASE)
 _NO_QUESTION = re.compile(r"(?:how|what|where|when|why|who|which|if|as|wie|wann|warum|wo|come|quando|perché)\s+$", re.I)
 _NO_REQUEST = re.compile(
-    r"(?:find|note|feel\s+free|do\s*n[o'\u2019]t\s+hesitate|do\s+not\s+hesitate|accept|excuse|be\s+(?:aware|advised)"
-    r"|see\s+(?:attached|below)|let\s+(?:me|us)\s+know\s+if\s+(?:you|there|anything)|imagine|believe|guess"
+    r"(?:find|note|feel\s+free|do\s*n[o'\u2019]t\s+hesitate|do\s+not\s+hesitate|accept\s+(?:my|our)|excuse|be\s+(?:aware|advised)"
+    r"|see\s+(?:attached|below)|let\s+(?:me|us)\s+know\s+if\s+(?:you|there|anything)"
     r"|non\s+esit\w*|trova\w*\s+(?:in\s+)?allegat\w*|scus\w+|nota\w*\s+che"
     r"|finden\s+Sie|beachten\s+Sie|zögern\s+Sie|entschuldigen\s+Sie|zögere?\s+nicht"
-    r"|trouver|agréer|recevoir|noter|croire|accepter|excuser|n['\u2019]hésitez"
+    r"|trouver|agréer|recevoir|noter|croire|accepter\s+(?:mes|nos)|excuser|n['\u2019]hésitez"
     r"|no\s+dudes?|encuentr\w+|tenga\s+en\s+cuenta|ten\s+en\s+cuenta|disculp\w+)(?!\w)",
     re.IGNORECASE,
+)
+_WONDER = re.compile(
+    r"(?:imagine|believe|guess|immaginare|immaginarti|imaginer|imaginar|imaginarte)(?!\w)", re.IGNORECASE
 )
 _CLAUSE_END = re.compile(
     r"(?:[,;:\u2013\u2014(]|^|\b(?:and|so|but|also|then|und|aber|also|e|poi|quindi|et|donc|y|así\s+que))\s*$", re.I
@@ -164,16 +167,19 @@ def _requested(sentence: str) -> str:
     for asking in _ASKING.finditer(sentence):
         before, after = sentence[: asking.start()], sentence[asking.end() :]
         if asking["question"]:
-            if _NO_QUESTION.search(before):
-                continue
-        elif _AS_YOU_PLEASE.search(before):
-            continue
-        elif not _CLAUSE_END.search(before):
-            # "Schicken Sie mir bitte die Logos": the request began before the courtesy.
-            after = re.split(r"[,;:]\s+", before)[-1] + sentence[asking.start() :]
-        elif not after.strip(" .?!"):
-            after = before
-        if _NO_REQUEST.match(after):
-            return ""
-        return after
+            if not _NO_QUESTION.search(before) and not _WONDER.match(after):
+                return after
+        elif not _AS_YOU_PLEASE.search(before):
+            return "" if _NO_REQUEST.match(after) else _bidden(sentence, asking)
     return ""
+
+
+def _bidden(sentence: str, courtesy: re.Match[str]) -> str:
+    """Return what a word such as "please" stands by: what follows it, or the clause around it."""
+    before, after = sentence[: courtesy.start()], sentence[courtesy.end() :]
+    if not after.strip(" .?!"):
+        return before
+    if _CLAUSE_END.search(before):
+        return after
+    # "Schicken Sie mir bitte die Logos": the request began before the courtesy.
+    return re.split(r"[,;:]\s+", before)[-1] + sentence[courtesy.start() :]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -148,7 +149,7 @@ class TestArguments:
             ("call.run_context", {"run_context": b"x" * 8193}),
         ],
     )
-    def test_a_wrong_field_is_named(self, field: str, changes: dict[str, object]) -> None:
+    def test_a_wrong_field_is_named(self, field: str, changes: dict[str, Any]) -> None:
         with pytest.raises(InvalidArgument) as refused:
             check_call(call(**changes))
 
