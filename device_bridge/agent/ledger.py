@@ -56,6 +56,18 @@ def find(connection: sqlite3.Connection, call: ToolCall) -> Entry | None:
     return Entry(outcome=outcome, read_bytes=row["read_bytes"])
 
 
+def recorded(connection: sqlite3.Connection, call_id: str) -> JsonObject | None:
+    """Return how a call ended, for whoever asks by its id alone: result, failure and effects.
+
+    None when the call never came, changed nothing by its nature (a read), or is forgotten.
+    """
+    row = connection.execute(_FIND, (call_id,)).fetchone()
+    if row is None or row["outcome"] is None:
+        return None
+    outcome: JsonObject = json.loads(row["outcome"])
+    return outcome
+
+
 def record(connection: sqlite3.Connection, call: ToolCall, outcome: Outcome, *, run_id: str, now: str) -> None:
     """Write how a call ended. Once only: the call_id is the key."""
     connection.execute(_RECORD, (call.call_id, fingerprint(call), _outcome_to_json(outcome), run_id, now))

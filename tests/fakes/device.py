@@ -215,6 +215,12 @@ class FakeDevice:
         done = session.CallDone(call_key=key, outcome=tool.ToolOutcome(**outcome))
         await self.send(session.DeviceItem(call_done=done))
 
+    async def finish_all(self) -> None:
+        """Answer every call that arrived, in one frame."""
+        outcome = tool.ToolOutcome(result_json="{}")
+        done = [session.CallDone(call_key=key, outcome=outcome) for key in self.calls]
+        await self.send(*(session.DeviceItem(call_done=each) for each in done))
+
     async def finish_in_chunks(self, key: str, text: bytes, *, chunk_bytes: int = 256 * 1024) -> None:
         """Answer a call with a long result."""
         for offset in range(0, len(text), chunk_bytes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import datetime
 
 from device_bridge.agent import ledger
@@ -9,7 +10,7 @@ from device_bridge.agent.domain import EffectClass, JsonObject, Reason, ToolErro
 from device_bridge.agent.policy import CONTROL, PROCESSING, TRIAGE, policy_from_arguments
 from device_bridge.agent.sandbox.paths import normalise
 from device_bridge.agent.tools.schemas import MAX_PATH, array, choice, closed, flag, integer, line, text
-from device_bridge.agent.tools.tool import Change
+from device_bridge.agent.tools.tool import Change, Query
 from device_bridge.agent.workspace import changes, processed, runs
 from device_bridge.agent.workspace.store import stored_time
 from device_bridge.agent.workspace.writing import Done, Writing
@@ -60,7 +61,25 @@ def _complete_run(writing: Writing, arguments: JsonObject) -> Done:
     return Done(result={"effects": changes.counts(connection, writing.context.run_id)})
 
 
+def _get_call(connection: sqlite3.Connection, arguments: JsonObject) -> JsonObject:
+    outcome = ledger.recorded(connection, arguments["call_id"])
+    return {"known": False} if outcome is None else {"known": True, **outcome}
+
+
 CONTROL_TOOLS = (
+    Query(
+        spec=ToolSpec(
+            name="get_call",
+            description="Tell how an earlier call that could change something ended, for a caller that crashed.",
+            toolset=CONTROL,
+            effect=EffectClass.READ_ONLY,
+            input_schema=closed(
+                {"call_id": line("The id of the call.", max_length=200)},
+                required=["call_id"],
+            ),
+        ),
+        run=_get_call,
+    ),
     Change(
         spec=ToolSpec(
             name="begin_run",

@@ -131,7 +131,7 @@ class PresenceHub:
             self._woken.clear()
             try:
                 await self._spread()
-            except Exception as error:  # whatever it is, the watchers begin again and the bridge goes on
+            except Exception as error:  # noqa: BLE001 - whatever it is, the watchers begin again and the bridge goes on
                 if not isinstance(error, StoreUnavailable):
                     _log.exception("presence not told")
                 self._notices.clear()

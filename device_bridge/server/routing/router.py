@@ -51,7 +51,7 @@ class Router:
                     found = await self._directory.locate(wanted)
             except (StoreUnavailable, TimeoutError):
                 found = [StoreUnavailable() for _ in batch]
-            except Exception:  # one call that cannot be looked up must not end the bridge for all others
+            except Exception:  # noqa: BLE001 - one call that cannot be looked up must not end the bridge for all others
                 _log.exception("look-up failed")
                 found = [Internal("The device could not be looked up.") for _ in batch]
             for entry, result in zip(batch, found, strict=True):

@@ -74,7 +74,7 @@ class Leases:
                 await self.renew()
             except AdiuvaError as error:
                 _log.warning("leases not renewed", reason=error.reason)
-            except Exception:  # the sessions live on without their leases, and the next round tries again
+            except Exception:  # noqa: BLE001 - the sessions live on without their leases, and the next round tries again
                 _log.exception("leases not renewed")
 
     async def _release_forever(self) -> None:
@@ -85,6 +85,6 @@ class Leases:
             except AdiuvaError as error:
                 _log.warning("leases not released", reason=error.reason)
                 await asyncio.sleep(min(1.0, self._interval))
-            except Exception:  # they expire by themselves, or go with the next round
+            except Exception:  # noqa: BLE001 - they expire by themselves, or go with the next round
                 _log.exception("leases not released")
                 await asyncio.sleep(min(1.0, self._interval))

@@ -52,6 +52,18 @@ class TestExactlyOnce:
         assert again == replace(first, replayed=True)
         assert counted(laptop, "tasks") == counted(laptop, "changes") == 1
 
+    async def test_a_caller_that_crashed_can_ask_how_its_call_ended(self, laptop: Device) -> None:
+        made = await laptop.call("create_task", call_id="c1", title="Send draft", source="sample/a.md")
+
+        told = await laptop.raw("get_call", {"call_id": "c1"})
+        unknown = await laptop.raw("get_call", {"call_id": "c2"})
+
+        assert told.result is not None
+        assert told.result["known"]
+        assert told.result["result"] == made.result
+        assert [effect["title"] for effect in told.result["effects"]] == ["Send draft"]
+        assert unknown.result == {"known": False}
+
     async def test_a_restarted_device_still_answers(self, tmp_path: Path) -> None:
         async with device(tmp_path) as before:
             await before.begin()

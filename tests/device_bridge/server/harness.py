@@ -72,6 +72,10 @@ class Harness:
         stub: sessions_grpc.DeviceSessionServiceAsyncStub = sessions_grpc.DeviceSessionServiceStub(self.device_channel)
         return stub
 
+    def own_channel(self) -> grpc.aio.Channel:
+        """Return another channel to the device port: one connection carries only a few sessions."""
+        return connect(f"127.0.0.1:{self.bridge.device_server.port}")
+
     async def is_online(self, device_id: str) -> bool:
         """Ask whether a device is connected."""
         return (await self.devices.GetDevice(devices_pb.GetDeviceRequest(device_id=device_id))).device.online

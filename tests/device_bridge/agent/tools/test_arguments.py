@@ -76,6 +76,7 @@ VALID: dict[str, JsonObject] = {
         "data_types": [],
         "budgets": {"max_calls": 0, "max_read_bytes": 0, "max_creates": 0},
     },
+    "get_call": {"call_id": "run-1.g1.2.0"},
     "mark_processed": {"files": [{"path": "a", "size_bytes": 0, "mtime_ns": -1}]},
     "complete_run": {"state": "PARTIAL", "counts": {"processed": 3, "created": {"task": 2}}},
 }

@@ -34,6 +34,7 @@ TABLE = {
     "list_timelines": ("timelines", "READ_ONLY"),
     "create_timeline": ("timelines", "EFFECT"),
     "update_timeline": ("timelines", "EFFECT"),
+    "get_call": ("control", "READ_ONLY"),
     "begin_run": ("control", "IDEMPOTENT"),
     "mark_processed": ("control", "IDEMPOTENT"),
     "complete_run": ("control", "IDEMPOTENT"),
