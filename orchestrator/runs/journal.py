@@ -42,12 +42,12 @@ class RunJournal:
             numbered.append((self._last_seq, event))
         try:
             await self._journals.append(self.run.run_id, self.run.epoch, numbered)
-        except BaseException as error:
+        except Fenced:
+            raise
+        except Exception as error:
             # Going on would fold something else than what is stored.
             self._lost = True
-            if isinstance(error, Exception) and not isinstance(error, Fenced):
-                raise JournalLost(self.run.run_id) from error
-            raise
+            raise JournalLost(self.run.run_id) from error
         for event in events:
             self.progress.apply(event)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import quantiles
 
 ROOT = Path(__file__).resolve().parents[2]
+WARM_UP_SECONDS = 0.3
 
 
 @unique
@@ -44,6 +45,28 @@ class Bench:
     directory: Path
     """For files, empty at the start."""
     say: Callable[[str], None] = field(default=say_nothing)
+
+
+@dataclass(slots=True)
+class Window:
+    """The time in which calls count, after one in which they do not: every slot is busy when it begins."""
+
+    since: float
+    until: float
+    took: list[float] = field(default_factory=list)
+    """Seconds of each call that was answered in it."""
+
+    @classmethod
+    def of(cls, seconds: float) -> Window:
+        """Return a window that is open for so long, and begins soon."""
+        since = time.perf_counter() + min(WARM_UP_SECONDS, seconds)
+        return cls(since, since + seconds)
+
+    def answered(self, began: float, now: float) -> bool:
+        """Count a call, and tell whether another one is to be made."""
+        if self.since <= now < self.until:
+            self.took.append(now - began)
+        return now < self.until
 
 
 def percentile(values: Sequence[float], percent: int) -> float:

@@ -16,6 +16,7 @@ import grpc.aio
 from adiuva.device_bridge.v1 import tool_pb2, tool_service_pb2 as pb, tool_service_pb2_grpc as pb_grpc
 from orchestrator.adapters.device_tools import BridgeDevices
 from orchestrator.runs.domain import DeviceCall, RunContext
+from tests.benchmarks.bench import Window
 from tests.benchmarks.devices import ECHO
 
 ARGUMENTS = '{"path":"sample/acme-website-relaunch/notes/2026-03-02-kickoff.md"}'
@@ -53,11 +54,13 @@ async def real_calls(
     """Call for so long through the orchestrator's own adapter."""
     devices = BridgeDevices(channel)
     clock = time.perf_counter
-    took: list[float] = []
+    window = Window.of(seconds)
 
-    async def keep_calling(slot: int, until: float) -> None:
+    async def keep_calling(slot: int) -> None:
         peer = peers[slot % len(peers)]
-        while (began := clock()) < until:
+        going_on = True
+        while going_on:
+            began = clock()
             call = DeviceCall(
                 call_id=_call_id(),
                 user_id=peer.user_id,
@@ -67,18 +70,17 @@ async def real_calls(
                 context=CONTEXT,
             )
             outcome = await devices.call(call)
-            took.append(clock() - began)
+            going_on = window.answered(began, clock())
             if outcome.result_json != ARGUMENTS:
                 raise RuntimeError(f"a call was not answered with its arguments: {outcome}")
 
     async with asyncio.TaskGroup() as tasks:
         stream = tasks.create_task(devices.run())
         async with asyncio.TaskGroup() as calling:
-            until = clock() + seconds
             for slot in range(in_flight):
-                calling.create_task(keep_calling(slot, until))
+                calling.create_task(keep_calling(slot))
         stream.cancel()
-    return took
+    return window.took
 
 
 async def bare_calls(
@@ -97,7 +99,7 @@ async def bare_calls(
         group=CONTEXT.group,
     )
     open_calls: dict[str, tuple[Peer, float]] = {}
-    took: list[float] = []
+    window = Window.of(seconds)
 
     def submit(peer: Peer, now: float) -> pb.CallerItem:
         call_id = _call_id()
@@ -113,7 +115,6 @@ async def bare_calls(
         return pb.CallerItem(submit=call)
 
     stream = stub.Execute()
-    until = clock() + seconds
     try:
         first = [submit(peers[slot % len(peers)], clock()) for slot in range(in_flight)]
         await stream.write(pb.ExecuteRequest(items=first))
@@ -127,11 +128,10 @@ async def bare_calls(
                 if item.finished.outcome.result_json != ARGUMENTS:
                     raise RuntimeError(f"a call was not answered with its arguments: {item}")
                 peer, began = open_calls.pop(item.call_id)
-                took.append(now - began)
-                if now < until:
+                if window.answered(began, now):
                     following.append(submit(peer, now))
             if following:
                 await stream.write(pb.ExecuteRequest(items=following))
     finally:
         stream.cancel()
-    return took
+    return window.took

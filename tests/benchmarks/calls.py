@@ -60,11 +60,9 @@ class _Stage:
     times: dict[str, list[float]] = field(default_factory=dict)
 
     async def measure(self, seconds: float) -> None:
-        """Measure each once, after a short run that does not count."""
+        """Measure each once."""
         for name, run in self.runs.items():
-            await run(min(0.2, seconds))
             took = await run(seconds)
-            # The calls under way at the end are answered after it, and were begun before it.
             self.rates.setdefault(name, []).append(len(took) / seconds)
             self.times.setdefault(name, []).append(percentile(took, 50) * 1000)
 

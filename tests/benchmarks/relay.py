@@ -21,6 +21,7 @@ import grpc
 import grpc.aio
 
 from adiuva_rpc.channel import connect
+from tests.benchmarks.bench import Window
 from tests.benchmarks.processes import say_ready
 
 CALL = "/adiuva.benchmarks.Relay/Call"
@@ -75,8 +76,7 @@ class Caller:
         stream: Any = self._channel.stream_stream(CALL)()
         clock = time.perf_counter
         sent = [0.0] * self._in_flight
-        took: list[float] = []
-        until = clock() + seconds
+        window = Window.of(seconds)
         try:
             for slot in range(self._in_flight):
                 sent[slot] = clock()
@@ -86,15 +86,14 @@ class Caller:
                 answer = await stream.read()
                 now = clock()
                 slot = _HEAD.unpack_from(answer)[1]
-                took.append(now - sent[slot])
-                if now < until:
+                if window.answered(sent[slot], now):
                     sent[slot] = now
                     await stream.write(answer)
                 else:
                     open_calls -= 1
         finally:
             stream.cancel()
-        return took
+        return window.took
 
 
 async def serve() -> None:

@@ -1,8 +1,8 @@
 """The central promise: wherever a worker dies, the one that takes over ends in the same place.
 
-For a recorded run, the worker is made to die after every single event of the journal, in two ways: at once when the event
-is committed, or as late as it can be, when everything that goes on without a further commit has happened. Then another
-worker takes the run, with the same device.
+For a recorded run, the worker is made to die after every single event of the journal, in two ways: at once when the
+event is committed, or as late as it can be, when everything that goes on without a further commit has happened. Then
+another worker takes the run, with the same device.
 """
 
 from __future__ import annotations
