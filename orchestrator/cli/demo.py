@@ -149,7 +149,9 @@ def _introduce(running: Stack, root: Path) -> None:
 
 
 def _show(first: run_pb2.Run, made: list[Made]) -> None:
-    table = Table("", "what", "title", "from", title="What was made", title_justify="left")
+    table = Table(title="What was made", title_justify="left")
+    for heading in ("", "what", "title", "from"):
+        table.add_column(heading, overflow="fold")
     order = {"project": 0, "task": 1, "timeline": 2, "note": 3}
     for one in sorted(made, key=lambda one: (order.get(one.entity_type, 9), one.source, one.title)):
         table.add_row(

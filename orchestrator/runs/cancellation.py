@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from orchestrator.runs.domain import RunCancelled
-from orchestrator.runs.together import first_of
+from orchestrator.runs.together import decisive
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class Cancellation:
                 result = await work()
                 guard.cancel()
         except BaseExceptionGroup as group:
-            raise first_of(group) from None
+            raise decisive(group) from None
         return result
 
     async def _raise_when_asked(self) -> None:

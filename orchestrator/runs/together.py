@@ -40,13 +40,22 @@ async def together(works: Sequence[Callable[[], Awaitable[T]]], *, at_most: int)
             for index in range(len(works)):
                 tasks.create_task(one(index))
     except BaseExceptionGroup as group:
-        raise first_of(group) from None
+        raise decisive(group) from None
     if errors:
         raise errors[min(errors)]
     return [results[index] for index in range(len(works))]
 
 
-def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first error in a (nested) group."""
+def decisive(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return what to raise instead of a group that a `TaskGroup` has just raised: its first error.
+
+    When the task was cancelled at the same time it is the cancellation: a `TaskGroup` forgets about it (before Python
+    3.13), and the task would go on as if nothing had happened.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        return asyncio.CancelledError()
     first = group.exceptions[0]
-    return first_of(first) if isinstance(first, BaseExceptionGroup) else first
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first

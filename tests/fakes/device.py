@@ -162,6 +162,11 @@ class FakeDevice:
         self._stream: Any = None
 
     @property
+    def running(self) -> set[str]:
+        """The keys of the calls that run on it now."""
+        return set(self._running)
+
+    @property
     def issued_credential(self) -> str:
         """The credential that came with Welcome; empty outside an enrolment."""
         return self.welcome.issued_credential
@@ -318,6 +323,7 @@ class FakeDevice:
         except asyncio.CancelledError:
             outcome.failure.CopyFrom(tool.ToolFailure(reason="CANCELLED"))
         self._running.pop(request.call_key, None)
+        self._changed.set()
         # The stream may be gone by now, which is the device's fate and not the tool's.
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, asyncio.CancelledError):
             await self._answer(request, outcome)

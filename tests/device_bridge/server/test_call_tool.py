@@ -60,7 +60,7 @@ class TestCallTool:
         async with device(bridge, credential):
             answer = await bridge.call("two")
 
-        assert len(json.loads(answer.outcome.result_json)["text"]) == MIB
+        assert len(json.loads(answer.outcome.result_json)["text"]) == 2 * MIB
         assert answer.outcome.WhichOneof("outcome") == "result_json"
         assert bridge.bridge.budget.used == 0
 

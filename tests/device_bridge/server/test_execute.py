@@ -82,7 +82,7 @@ class TestExecute:
 
         assert five.finished.outcome.chunked_bytes == len(caller.chunks["five"])
         assert half.finished.outcome.chunked_bytes == len(caller.chunks["half"])
-        assert len(json.loads(caller.chunks["five"])["text"]) == 5 * MIB // 2
+        assert len(json.loads(caller.chunks["five"])["text"]) == 5 * MIB
         assert bridge.bridge.budget.used == 0
 
     async def test_a_result_that_the_device_did_not_cut_is_cut_by_the_bridge(self, bridge: Harness) -> None:

@@ -17,7 +17,7 @@ async def fails(_call: tool_pb2.ToolCall) -> dict[str, Any]:
 
 def sized(size: int) -> Any:
     async def tool(_call: tool_pb2.ToolCall) -> dict[str, Any]:
-        return {"text": "ü" * (size // 2)}
+        return {"text": "x" * size}
 
     return tool
 

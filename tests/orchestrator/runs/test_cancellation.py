@@ -71,3 +71,24 @@ async def test_cancellation_of_the_task_is_not_the_cancellation_of_the_run() -> 
         task.cancel()
 
     assert task.cancelled()
+
+
+async def test_work_that_fails_while_its_task_is_cancelled_does_not_hide_the_cancellation() -> None:
+    gone_on = False
+
+    async def fail() -> None:
+        task.cancel()
+        raise ValueError("at the same time")
+
+    async def work() -> None:
+        nonlocal gone_on
+        try:
+            await Cancellation().interrupt(fail)
+        except ValueError:
+            gone_on = True
+
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(work())
+
+    assert task.cancelled()
+    assert not gone_on
