@@ -10,6 +10,9 @@ from adiuva_rpc.failpoints import failpoint
 from device_bridge.agent.identity_store import BridgeAddress, IdentityStore, StoredIdentity
 from device_bridge.agent.link.domain import EndKind, SessionEnd, Welcome
 
+USING_CODE = "the stored credential is not accepted; enrolling with the code"
+"""The detail of a refusal after which the code is tried."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -80,5 +83,5 @@ class DeviceIdentity:
         if self._code:
             log.info("credential_refused_using_code", kind=end.kind.name)
             self._use_code = True
-            return replace(end, kind=EndKind.REFUSED, permanent=False)
+            return replace(end, kind=EndKind.REFUSED, permanent=False, detail=USING_CODE)
         return end

@@ -51,6 +51,8 @@ FINISH_SECONDS = 5.0
 """For calls under way when the bridge stops."""
 FAREWELL_SECONDS = 1.0
 """For telling devices and callers."""
+LISTEN_SECONDS = 5.0
+"""At the start, for the feed of presence changes. Without it everything but WatchDevices works."""
 DEVICE_CONNECTION = ServerLimits(
     max_message_bytes=1 << 20,
     max_metadata_bytes=8 << 10,
@@ -156,6 +158,8 @@ async def running(settings: BridgeSettings) -> AsyncIterator[Bridge]:
                 )
             ]
             try:
+                # A watch that comes before the feed listens would be sent away at once.
+                await _at_most(LISTEN_SECONDS, bridge.hub.listening)
                 yield bridge
             finally:
                 for task in background:

@@ -23,6 +23,7 @@ HEARTBEAT_SECONDS = 2.0
 STALLED_SECONDS = 8.0
 """A worker that has been silent for so long is taken for dead. If it was not, the epoch stops its writes."""
 REAPER_SECONDS = 2.0
+RESTART_SECONDS = 1.0
 POLLING_SECONDS = 5.0
 """NOTIFY starts jobs at once; polling only makes up for a notification that was lost."""
 
@@ -41,17 +42,25 @@ class Dispatch:
         self._stop_within = stop_within
 
     async def work(self) -> None:
-        """Take jobs and run them, until cancelled: then running jobs are interrupted and go back to the queue."""
-        await self._app.run_worker_async(
-            queues=[QUEUE],
-            concurrency=self._concurrency,
-            install_signal_handlers=False,
-            fetch_job_polling_interval=POLLING_SECONDS,
-            update_heartbeat_interval=HEARTBEAT_SECONDS,
-            stalled_worker_timeout=STALLED_SECONDS,
-            shutdown_graceful_timeout=self._stop_within,
-            delete_jobs="always",
-        )
+        """Take jobs and run them, until cancelled: then running jobs are interrupted and go back to the queue.
+
+        A worker that loses the database ends by itself; the next one begins as soon as the database is back.
+        """
+        while True:
+            try:
+                await self._app.run_worker_async(
+                    queues=[QUEUE],
+                    concurrency=self._concurrency,
+                    install_signal_handlers=False,
+                    fetch_job_polling_interval=POLLING_SECONDS,
+                    update_heartbeat_interval=HEARTBEAT_SECONDS,
+                    stalled_worker_timeout=STALLED_SECONDS,
+                    shutdown_graceful_timeout=self._stop_within,
+                    delete_jobs="always",
+                )
+            except Exception as error:  # noqa: BLE001 - whatever ended it, runs must go on
+                _log.warning("worker_failed", error=type(error).__name__)
+            await asyncio.sleep(RESTART_SECONDS)
 
     async def reap(self) -> None:
         """Give the jobs of dead workers back to the queue, for ever."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import tempfile
@@ -22,11 +23,10 @@ from adiuva.orchestrator.v1 import agent_pb2, run_pb2, run_service_pb2 as pb, ru
 from orchestrator.cli.agents import DataTypeName, definition
 from orchestrator.cli.options import AsJson, as_dict, err, out, print_json, printable, run, usage_error
 from orchestrator.cli.runs import run_table
-from orchestrator.cli.stack.database import DatabaseError
-from orchestrator.cli.stack.stack import Ports, Stack, StackError, StartError, stack
+from orchestrator.cli.stack.stack import Ports, Stack, stack
 from orchestrator.cli.watching import watch
 
-app = typer.Typer(help="Run a local directory agent on a folder, from nothing, and show what it made.")
+app = typer.Typer(add_completion=False)
 
 SAMPLE = Path(__file__).resolve().parents[2] / "tests" / "sample" / "files"
 SAMPLE_NAME = "sample"
@@ -43,7 +43,7 @@ class Made:
     source: str
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def demo(
     folder: Annotated[
         Path | None, typer.Argument(help="The folder to look at; the sample folder of a freelancer by default.")
@@ -60,9 +60,9 @@ def demo(
         with _data_directory(data) as directory:
             root = folder.resolve() if folder is not None else _copy_of_the_sample(directory)
             good = run(_demo(directory, root, json=json))
-    except (StackError, StartError, DatabaseError) as error:
-        err.print(f"[bold red]error[/] {escape(str(error))}")
-        raise typer.Exit(1) from None
+    except asyncio.CancelledError:
+        err.print("stopped")
+        raise typer.Exit(130) from None
     if not good:
         raise typer.Exit(1)
 

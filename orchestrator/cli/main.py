@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from adiuva_rpc.client_config import ClientConfigError
 from adiuva_rpc.status import from_rpc_error
+from orchestrator.cli.stack.errors import StackError
 
 GROUP = "adiuva.commands"
 ABOUT = "Adiuva's agents turn a freelancer's files and mail into projects, tasks, notes and timelines."
@@ -117,8 +118,8 @@ def _sentences(error: BaseException) -> Iterator[str]:
         unreachable = failure.code is grpc.StatusCode.UNAVAILABLE and failure.reason == "UNAVAILABLE"
         text = f"cannot reach the service. {CONNECTION_ADVICE}" if unreachable else failure.message
         yield f"\\[{escape(failure.reason)}] {escape(text)}"
-    elif isinstance(error, ClientConfigError):
-        yield escape(str(error))
+    elif isinstance(error, ClientConfigError | StackError):
+        yield f"\\[{error.reason}] {escape(str(error))}"
 
 
 if __name__ == "__main__":

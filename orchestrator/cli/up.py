@@ -11,10 +11,9 @@ from rich.markup import escape
 
 from adiuva_rpc.client_config import default_data_directory
 from orchestrator.cli.options import AsJson, Data, err, out, print_json, run
-from orchestrator.cli.stack.database import DatabaseError
-from orchestrator.cli.stack.stack import Ports, Stack, StackError, StartError, on_interrupt, stack
+from orchestrator.cli.stack.stack import Ports, Stack, stack
 
-app = typer.Typer(help="Start everything on this machine: database, services and a device agent.")
+app = typer.Typer(add_completion=False)
 
 Root = Annotated[
     list[Path] | None,
@@ -28,7 +27,7 @@ Root = Annotated[
 ]
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def up(
     data: Data = None,
     root: Root = None,
@@ -42,15 +41,11 @@ def up(
     directory = (data or default_data_directory()).expanduser().absolute()
     try:
         run(_up(directory, ports, root or [], json=json))
-    except (StackError, StartError, DatabaseError) as error:
-        err.print(f"[bold red]error[/] {escape(str(error))}")
-        raise typer.Exit(1) from None
+    except asyncio.CancelledError:
+        err.print("stopped")
 
 
 async def _up(data: Path, ports: Ports, roots: list[Path], *, json: bool) -> None:
-    stop = asyncio.Event()
-    on_interrupt(stop.set)
-
     def progress(text: str) -> None:
         err.print(f"[dim]{escape(text)} …[/]")
 
@@ -62,8 +57,8 @@ async def _up(data: Path, ports: Ports, roots: list[Path], *, json: bool) -> Non
             print_json(_facts(running))
         else:
             _tell(running)
-        await stop.wait()
-    err.print("stopped")
+        # Until Ctrl-C.
+        await asyncio.Event().wait()
 
 
 def _facts(running: Stack) -> dict[str, object]:

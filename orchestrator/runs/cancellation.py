@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from orchestrator.runs.domain import RunCancelled
-from orchestrator.runs.together import decisive
 
 T = TypeVar("T")
 
@@ -19,19 +18,17 @@ class Cancellation:
     """
 
     def __init__(self) -> None:
-        self._asked = asyncio.Event()
+        self.requested = False
         self.reason = ""
-
-    @property
-    def requested(self) -> bool:
-        """Whether somebody asked."""
-        return self._asked.is_set()
+        self._under_way: set[asyncio.Timeout] = set()
 
     def request(self, reason: str) -> None:
         """Ask for the run's end. The first reason stays."""
         if not self.requested:
+            self.requested = True
             self.reason = reason
-            self._asked.set()
+            for work in self._under_way:
+                work.reschedule(asyncio.get_running_loop().time())
 
     async def interrupt(self, work: Callable[[], Awaitable[T]]) -> T:
         """Return what the work returns, or abandon it as soon as the run is to end.
@@ -41,18 +38,19 @@ class Cancellation:
         """
         if self.requested:
             raise self._error()
+        # A timeout without a time is the one thing that tells our own interruption from that of the whole task, also
+        # when both come at once. A TaskGroup around the work would now and then lose the task's (before Python 3.13).
         try:
-            async with asyncio.TaskGroup() as tasks:
-                guard = tasks.create_task(self._raise_when_asked())
-                result = await work()
-                guard.cancel()
-        except BaseExceptionGroup as group:
-            raise decisive(group) from None
-        return result
-
-    async def _raise_when_asked(self) -> None:
-        await self._asked.wait()
-        raise self._error()
+            async with asyncio.timeout(None) as scope:
+                self._under_way.add(scope)
+                try:
+                    return await work()
+                finally:
+                    self._under_way.discard(scope)
+        except TimeoutError:
+            if scope.expired():
+                raise self._error() from None
+            raise
 
     def _error(self) -> RunCancelled:
         return RunCancelled(self.reason or "The run was cancelled.")

@@ -29,8 +29,6 @@ DATA_TYPE_TOOLS: Mapping[DataType, tuple[str, ...]] = {
 MAX_INVENTORY_CALLS = 2_000
 """Room for the inventory in the scope of triage. It is the run's own, so it is not on the budget of the model."""
 
-CONTROL_TOOLS = frozenset({"begin_run", "mark_processed", "complete_run"})
-
 # What a device accepts at most in one scope (device_bridge.agent.tools.control).
 _MOST_CALLS, _MOST_READ_BYTES, _MOST_CREATES = 100_000, 2**40, 10_000
 

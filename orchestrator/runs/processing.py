@@ -152,5 +152,10 @@ async def _close(bench: Workbench, group: Group, summary: str) -> None:
     await bench.journal.append(
         *bench.new_errors(*errors),
         *(ItemProcessed(group=name, item=path) for path in processed),
-        GroupFinished(group=name, succeeded=not errors, summary=summary.strip()[:MAX_SUMMARY_CHARS]),
+        GroupFinished(group=name, succeeded=not errors, summary=_summary(summary)),
     )
+
+
+def _summary(text: str) -> str:
+    # Devices take no NUL, and a summary that is refused would keep the run open there.
+    return text.replace("\0", "").strip()[:MAX_SUMMARY_CHARS]

@@ -35,7 +35,8 @@ def report_of(events: list[StoredEvent]) -> RunReport:
     for effect in progress.effects:
         of_kind = effects.setdefault(effect.kind.value, {})
         of_kind[effect.entity_type] = of_kind.get(effect.entity_type, 0) + 1
-    finished = [progress.finished_groups[group] for group in sorted(progress.finished_groups)]
+    order = {group.group_id: place for place, group in enumerate(progress.groups or ())}
+    finished = sorted(progress.finished_groups.values(), key=lambda ended: order.get(ended.group, len(order)))
     return RunReport(
         phase=progress.phase,
         device_id=progress.device_id,

@@ -40,22 +40,12 @@ async def together(works: Sequence[Callable[[], Awaitable[T]]], *, at_most: int)
             for index in range(len(works)):
                 tasks.create_task(one(index))
     except BaseExceptionGroup as group:
-        raise decisive(group) from None
+        raise _first(group) from None
     if errors:
         raise errors[min(errors)]
     return [results[index] for index in range(len(works))]
 
 
-def decisive(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return what to raise instead of a group that a `TaskGroup` has just raised: its first error.
-
-    When the task was cancelled at the same time it is the cancellation: a `TaskGroup` forgets about it (before Python
-    3.13), and the task would go on as if nothing had happened.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        return asyncio.CancelledError()
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     first = group.exceptions[0]
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    return first
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first

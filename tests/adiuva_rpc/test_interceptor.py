@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 import structlog
 from google.protobuf.wrappers_pb2 import StringValue
 
-from adiuva_rpc.channel import bearer, connect, enrolment
+from adiuva_rpc.channel import bearer, connect
 from adiuva_rpc.errors import NotFound, Unavailable
 from adiuva_rpc.identity import USER_HEADER, current_caller, user_for
 from adiuva_rpc.request_ids import REQUEST_ID_HEADER, current_request_id
@@ -385,24 +384,3 @@ async def test_a_user_that_names_another_is_denied(channel: grpc.aio.Channel, se
 
     assert (await call_of(channel, "unary")).value == "anna"
     assert (await failure(call_of(channel, "unary", metadata=((USER_HEADER, "bob"),)))).reason == "WRONG_USER"
-
-
-async def test_an_enrolling_device_may_call_what_the_table_says_and_nothing_else(server: RpcServer) -> None:
-    async with connect(f"127.0.0.1:{server.port}", authorization=enrolment("CODE-1234")) as channel:
-        answer = await channel.unary_unary(f"/{SERVICE}/Enrol", encode, decode)(HELLO)
-        found = await failure(call_of(channel, "unary"))
-
-    assert answer.value == "hello"
-    assert found.code is grpc.StatusCode.PERMISSION_DENIED
-
-
-async def test_a_method_open_to_anyone_needs_no_credential(server: RpcServer) -> None:
-    async with connect(f"127.0.0.1:{server.port}") as channel:
-        answer = await channel.unary_unary(f"/{SERVICE}/Open", encode, decode)(HELLO)
-
-    assert answer.value == "hello"
-
-
-def errors_of_grpc(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What grpc itself complained about."""
-    return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -30,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     options = parser.parse_args(arguments)
 
+    # Starting a process beside open channels is no news here.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     configure_logging("benchmarks", level="WARNING")
     machine = this_machine()
     scale = Scale.QUICK if options.quick else Scale.FULL
@@ -50,9 +53,7 @@ def run(names: Sequence[str], scale: Scale) -> list[Part]:
             asyncio.run(
                 measured(
                     name,
-                    Bench(
-                        scale=scale, new_database=new_database, directory=Path(directory) / name, say=say_on_stderr
-                    ),
+                    Bench(scale=scale, new_database=new_database, directory=Path(directory) / name, say=say_on_stderr),
                 )
             )
             for name in names

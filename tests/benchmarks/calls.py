@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import grpc.aio
 
@@ -161,9 +162,9 @@ async def _started(bench: Bench, devices: int) -> AsyncIterator[_Ends]:
     directory = bench.directory
     async with AsyncExitStack() as stack:
 
-        async def start(module: str, *arguments: str, name: str, **environment: str) -> dict[str, int | list[str]]:
+        async def start(module: str, *arguments: str, name: str) -> dict[str, Any]:
             return await stack.enter_async_context(
-                process(f"{__package__}.{module}", arguments, log=directory / f"{name}.log", environment=environment)
+                process(f"{__package__}.{module}", arguments, log=directory / f"{name}.log")
             )
 
         bench.say("calls: starting the relay, the bridge and their devices")

@@ -15,8 +15,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from random import SystemRandom
 
-import grpc.aio
-
 from adiuva.device_bridge.v1 import (
     session_service_pb2 as pb,
     session_service_pb2_grpc as pb_grpc,

@@ -100,9 +100,9 @@ async def serve() -> None:
     """Relay until the process is ended."""
     relay = Relay()
     server = grpc.aio.server()
-    handlers = {
-        "Call": grpc.stream_stream_rpc_method_handler(relay.call),  # type: ignore[arg-type]  # a coroutine handler
-        "Connect": grpc.stream_stream_rpc_method_handler(relay.connect),  # type: ignore[arg-type]  # likewise
+    methods: dict[str, Any] = {"Call": relay.call, "Connect": relay.connect}
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+        name: grpc.stream_stream_rpc_method_handler(method) for name, method in methods.items()
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("adiuva.benchmarks.Relay", handlers),))
     port = server.add_insecure_port("127.0.0.1:0")

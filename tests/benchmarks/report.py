@@ -108,7 +108,7 @@ def _cells(figure: Figure) -> tuple[str, ...]:
 def _target(target: Target, unit: str) -> str:
     sign = "≥" if target.at_least else "≤"
     tail = "x" if target.of is Of.RATIO else f" {unit}".rstrip()
-    return f"{sign} {target.limit:g}{tail}"
+    return f"{sign} {target.limit:.4g}{tail}"
 
 
 def _number(value: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from tests.benchmarks import calls, dispatch, journal, run
@@ -36,9 +37,15 @@ async def measured(name: str, bench: Bench) -> Part:
     except TimeoutError:
         fault = f"took longer than {LONGEST_SECONDS:.0f} s"
     except Exception as error:  # noqa: BLE001 - reported
-        fault = f"{type(error).__name__}: {error}"
+        bench.say(traceback.format_exc())
+        fault = _named(error)
     seconds = time.perf_counter() - began
     bench.say(f"{name}: {fault or 'done'} after {seconds:.1f} s")
     return Part(name=name, seconds=seconds, figures=tuple(figures), fault=fault)
 
 
+def _named(error: BaseException) -> str:
+    """Return the type and the text of an error; of a group, those of its first."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"

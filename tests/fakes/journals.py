@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -48,8 +49,8 @@ class InMemoryJournals:
         kept = self._runs.get(run_id)
         if kept is None or kept.terminal or kept.epoch != epoch:
             raise Fenced(run_id)
-        kept.rows.extend((seq, *encode(event)) for seq, event in events)
-        kept.rows.sort(key=lambda row: row[0])
+        for seq, event in events:
+            bisect.insort(kept.rows, (seq, *encode(event)))
         kept.terminal = any(isinstance(event, Finished) for _seq, event in events)
 
     async def read(self, run_id: str, *, after_seq: int = 0, limit: int | None = None) -> list[StoredEvent]:

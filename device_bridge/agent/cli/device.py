@@ -251,13 +251,15 @@ def _faults_for_people() -> Iterator[None]:
 
 
 def _tell(text: str, stream: TextIO) -> None:
+    # A bridge's words and a folder's name must not steer the terminal.
+    plain = "".join(character if character.isprintable() else "?" for character in text)
     # Whoever listened may be gone; the agent goes on.
     with suppress(OSError):
-        print(text, file=stream, flush=True)
+        print(plain, file=stream, flush=True)
 
 
 def _complain(sentence: str) -> None:
-    print(f"error: {sentence}", file=sys.stderr, flush=True)
+    _tell(f"error: {sentence}", sys.stderr)
 
 
 def _duration(seconds: float) -> str:

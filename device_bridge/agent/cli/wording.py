@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from device_bridge.agent.enrolment import USING_CODE
 from device_bridge.agent.link.domain import CloseReason, EndKind, SessionEnd
 
 ENROL = "Get a code with `adiuva devices enrol` and start with --code CODE."
@@ -39,11 +40,13 @@ def why_waiting(end: SessionEnd, target: str) -> str:
     """Return a sentence, without a full stop, for the end of a session that is followed by another."""
     if end.close_reason is not None:
         return _CLOSED.get(end.close_reason, f"the bridge closed the session: {end.detail}")
+    if end.detail == USING_CODE:
+        return USING_CODE
     if end.kind in _KINDS:
         return _KINDS[end.kind].format(target=target, detail=end.detail)
-    known = next((text for mark, text in _REASONS if mark in end.detail), "")
     if end.ready_seconds is not None:
         return "the connection to the bridge was lost"
+    known = next((text for mark, text in _REASONS if mark in end.detail), "")
     reason = known or end.detail.partition(":")[0] or "no reason given"
     return f"cannot reach the bridge at {target} ({reason})"
 

@@ -95,6 +95,8 @@ class PresenceHub:
         self._notices: deque[Notice] = deque()
         self._woken = asyncio.Event()
         self._hears = False
+        self.listening = asyncio.Event()
+        """Set once the feed has listened for the first time."""
 
     @property
     def watchers(self) -> int:
@@ -115,7 +117,9 @@ class PresenceHub:
     def hears(self, state: bool) -> None:
         """The feed listens from now on, or has missed something: then every watcher must begin again."""
         self._hears = state
-        if not state:
+        if state:
+            self.listening.set()
+        else:
             self._notices.clear()
             self._end_all(WatchInterrupted)
 

@@ -105,25 +105,32 @@ class Admission:
         """
         try:
             async with asyncio.timeout(ADMISSION_SECONDS):
-                terms, known = await self._open_session(newcomer, hello)
+                enrolled = await self._who(newcomer, hello)
+                with self._sessions.arriving(enrolled.device_id):
+                    terms, known = await self._open_session(enrolled, hello)
+                    # From here to the end of the block nothing waits: there is no moment in which a device has two
+                    # sessions, or none.
+                    self._let_in(session, terms, known)
         except TimeoutError:
             raise StoreUnavailable from None
+
+    async def _who(self, newcomer: Newcomer, hello: Hello) -> Enrolled:
+        if not newcomer.code:
+            return Enrolled(device_id=newcomer.device_id, user_id=newcomer.user_id, credential="")
+        return await self._enroller.redeem(
+            newcomer.code, installation_id=hello.installation_id, display_name=hello.display_name
+        )
+
+    def _let_in(self, session: Session, terms: Terms, known: Manifest | None) -> None:
         if self.stopping:
             self._sessions.release_later(terms.device_id, terms.epoch)
             raise BridgeStopping("The bridge stops. Connect again.", retry_after=1.0)
-        # From here to the end nothing waits: there is no moment in which a device has two sessions, or none.
         wanted = self._sessions.attach(session, terms)
         session.admit(terms, known=known, wanted=wanted)
         self._desk.resume(session)
         _log.info("session open", device_id=terms.device_id, epoch=terms.epoch, calls=len(wanted))
 
-    async def _open_session(self, newcomer: Newcomer, hello: Hello) -> tuple[Terms, Manifest | None]:
-        if newcomer.code:
-            enrolled = await self._enroller.redeem(
-                newcomer.code, installation_id=hello.installation_id, display_name=hello.display_name
-            )
-        else:
-            enrolled = Enrolled(device_id=newcomer.device_id, user_id=newcomer.user_id, credential="")
+    async def _open_session(self, enrolled: Enrolled, hello: Hello) -> tuple[Terms, Manifest | None]:
         arrival = Arrival(
             device_id=enrolled.device_id,
             user_id=enrolled.user_id,

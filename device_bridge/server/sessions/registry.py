@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import structlog
 
@@ -29,6 +32,8 @@ class Sessions:
         self._desk = desk
         self._rng = rng
         self._live: dict[str, Session] = {}
+        self._arriving: Counter[str] = Counter()
+        self._newest_elsewhere: dict[str, int] = {}
         self._to_release: dict[str, int] = {}
         self.release_wanted = asyncio.Event()
         """Set when a lease waits for its release."""
@@ -44,6 +49,31 @@ class Sessions:
         """Return the epochs of the live sessions, by device."""
         return {device_id: session.epoch for device_id, session in self._live.items()}
 
+    @contextmanager
+    def arriving(self, device_id: str) -> Iterator[None]:
+        """Inside the block a newer session of the device is being opened here.
+
+        What the database says meanwhile about its epochs is most likely about that session: an older one is not ended
+        for it, or its calls would be lost instead of moving over.
+        """
+        self._arriving[device_id] += 1
+        try:
+            yield
+        finally:
+            self._arriving[device_id] -= 1
+            if not self._arriving[device_id]:
+                del self._arriving[device_id]
+                self.overtaken(device_id, self._newest_elsewhere.pop(device_id, 0))
+
+    def overtaken(self, device_id: str, epoch: int) -> None:
+        """The database says that the device's newest session has this epoch: an older one here ends."""
+        if device_id in self._arriving:
+            self._newest_elsewhere[device_id] = max(epoch, self._newest_elsewhere.get(device_id, 0))
+            return
+        session = self._live.get(device_id)
+        if session is not None and session.epoch < epoch:
+            _supersede(session)
+
     def attach(self, session: Session, terms: Terms) -> dict[str, Parcel]:
         """Make a session the device's own; an older one is told SUPERSEDED.
 
@@ -54,7 +84,8 @@ class Sessions:
             SessionSuperseded: A newer session of the device was faster.
         """
         older = self._live.get(terms.device_id)
-        if older is not None and older.epoch > terms.epoch:
+        newest = max(older.epoch if older is not None else 0, self._newest_elsewhere.get(terms.device_id, 0))
+        if newest > terms.epoch:
             raise SessionSuperseded
         session.terms = terms
         self._live[terms.device_id] = session
@@ -89,10 +120,8 @@ class Sessions:
         self.release_wanted.set()
 
     def lost(self, device_id: str, epoch: int) -> None:
-        """The database says that this session is not the device's newest, or that the device was revoked."""
-        session = self._live.get(device_id)
-        if session is not None and session.epoch == epoch:
-            _supersede(session)
+        """The database says that the session with this epoch is not the device's newest, or that it was revoked."""
+        self.overtaken(device_id, epoch + 1)
 
     def disconnect(self, device_id: str, *, up_to_epoch: int) -> bool:
         """End a device's session because somebody asked for it. Returns whether there was one here."""
@@ -119,9 +148,7 @@ class Sessions:
             case NoticeKind.RELEASE:
                 self.disconnect(notice.device_id, up_to_epoch=notice.epoch)
             case NoticeKind.CONNECTED:
-                session = self._live.get(notice.device_id)
-                if session is not None and session.epoch < notice.epoch:
-                    _supersede(session)
+                self.overtaken(notice.device_id, notice.epoch)
             case NoticeKind.DISCONNECTED | NoticeKind.CHANGED:
                 pass
 

@@ -7,13 +7,12 @@ import os
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
+from orchestrator.cli.stack.errors import DatabaseError
+
 DATABASE_VARIABLE = "ADIUVA_DATABASE_URL"
-
-
-class DatabaseError(Exception):
-    """The database could not be started. The text says what to do."""
 
 
 @asynccontextmanager
@@ -38,8 +37,13 @@ async def database(data: Path) -> AsyncIterator[str]:
             f"PostgreSQL is not installed: install adiuva[local], or set {DATABASE_VARIABLE} to one that runs"
         ) from None
     directory = data / "postgres"
+    starting = asyncio.get_running_loop().run_in_executor(None, partial(get_server, directory, cleanup_mode=None))
     try:
-        server = await asyncio.to_thread(get_server, directory, cleanup_mode=None)
+        server = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        # The thread goes on all the same, and the server that it starts would outlive us.
+        await asyncio.to_thread((await starting).stop)
+        raise
     except Exception as error:
         raise DatabaseError(f"PostgreSQL did not start ({type(error).__name__}); see {directory / 'log'}") from error
     try:

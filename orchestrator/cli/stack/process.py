@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from adiuva_rpc.supervision import SUPERVISOR_VARIABLE
+from orchestrator.cli.stack.errors import StartError
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 12.0
@@ -26,10 +27,6 @@ QUIET = {"GRPC_VERBOSITY": "NONE"}
 
 Ready = dict[str, Any]
 Report = Callable[[str], None]
-
-
-class StartError(Exception):
-    """A process did not start. The text is for people."""
 
 
 @dataclass(slots=True)

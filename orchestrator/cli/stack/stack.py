@@ -6,19 +6,22 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import signal
 import socket
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from adiuva.device_bridge.v1 import device_service_pb2, device_service_pb2_grpc
 from adiuva_rpc.client_config import ClientConfig, load_client_config
+from adiuva_rpc.tls import TlsFileError
 from orchestrator.cli.stack.credentials import Credentials, ensure_credentials, write_client_file
 from orchestrator.cli.stack.database import database
-from orchestrator.cli.stack.process import Program, Ready, Report, StartError
+from orchestrator.cli.stack.errors import DataInUse, DataUnusable, PortInUse
+from orchestrator.cli.stack.process import Program, Ready, Report
 
 HOST = "127.0.0.1"
 
@@ -30,10 +33,6 @@ class Ports:
     orchestrator: int = 7001
     bridge: int = 7002
     bridge_devices: int = 7003
-
-
-class StackError(Exception):
-    """The stack cannot run as asked. The text says what to do."""
 
 
 @dataclass(slots=True)
@@ -58,6 +57,9 @@ async def stack(
 ) -> AsyncIterator[Stack]:
     """Start everything, keep it running, and stop it in good order at the end.
 
+    Ctrl-C and SIGTERM cancel the task that entered the block, once, also while things are being started; what comes
+    while they are being stopped is left unheard.
+
     Args:
         data: Where everything is kept; made when it is missing.
         ports: Where the services listen.
@@ -66,51 +68,73 @@ async def stack(
         progress: Told what is being started.
 
     Raises:
-        StackError: another stack uses the data directory, or a port is taken.
+        DataInUse, DataUnusable: the data directory.
+        PortInUse: a port is taken.
         StartError: a part did not start.
         DatabaseError: PostgreSQL did not start.
     """
     _make_private(data)
     async with AsyncExitStack() as parts:
-        parts.enter_context(_alone(data))
-        _check_ports(ports)
-        progress("starting PostgreSQL")
-        url = await parts.enter_async_context(database(data))
-        credentials = ensure_credentials(data)
-        bridge = _bridge(data, url, credentials, ports)
-        await _start(parts, bridge, progress)
-        orchestrator = _orchestrator(data, url, credentials, ports, bridge)
-        await _start(parts, orchestrator, progress)
-        client_file = write_client_file(
-            data,
-            credentials,
-            orchestrator=f"{HOST}:{orchestrator.ready['port']}",
-            bridge=f"{HOST}:{bridge.ready['internal_port']}",
-            bridge_devices=f"{HOST}:{bridge.ready['device_port']}",
-        )
-        config = load_client_config(client_file)
-        programs = [bridge, orchestrator]
-        if roots:
-            device = await _device(data, roots, config)
-            await _start(parts, device, progress)
-            programs.append(device)
-        keepers = await parts.enter_async_context(_cancelled_at_the_end())
-        for program in programs:
-            keepers.create_task(program.keep_running(report))
-        yield Stack(
-            data=data,
-            client_file=client_file,
-            config=config,
-            programs=programs,
-            model=orchestrator.ready.get("model", "offline"),
-        )
-        progress("stopping")
+        with _interruptible():
+            parts.enter_context(_alone(data))
+            _check_ports(ports)
+            progress("starting PostgreSQL")
+            url = await parts.enter_async_context(database(data))
+            credentials = _credentials(data)
+            bridge = _bridge(data, url, credentials, ports)
+            await _start(parts, bridge, progress)
+            orchestrator = _orchestrator(data, url, credentials, ports, bridge)
+            await _start(parts, orchestrator, progress)
+            client_file = write_client_file(
+                data,
+                credentials,
+                orchestrator=f"{HOST}:{orchestrator.ready['port']}",
+                bridge=f"{HOST}:{bridge.ready['internal_port']}",
+                bridge_devices=f"{HOST}:{bridge.ready['device_port']}",
+            )
+            config = load_client_config(client_file)
+            programs = [bridge, orchestrator]
+            if roots:
+                device = await _device(data, roots, config)
+                await _start(parts, device, progress)
+                programs.append(device)
+            keepers = await parts.enter_async_context(_cancelled_at_the_end())
+            for program in programs:
+                keepers.create_task(program.keep_running(report))
+            parts.callback(progress, "stopping")
+            yield Stack(
+                data=data,
+                client_file=client_file,
+                config=config,
+                programs=programs,
+                model=orchestrator.ready.get("model", "offline"),
+            )
 
 
 async def _start(parts: AsyncExitStack, program: Program, progress: Report) -> None:
     progress(f"starting the {program.name}")
     parts.push_async_callback(program.stop)
     await program.start()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM cancel the present task while the block runs, once. After that they are left unheard."""
+    task = asyncio.current_task()
+    listening = task is not None
+
+    def interrupt() -> None:
+        nonlocal listening
+        if task is not None and listening:
+            listening = False
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, interrupt)
+    try:
+        yield
+    finally:
+        listening = False
 
 
 @asynccontextmanager
@@ -193,11 +217,18 @@ async def _enrolment_code(config: ClientConfig) -> str:
         return answer.code
 
 
+def _credentials(data: Path) -> Credentials:
+    try:
+        return ensure_credentials(data)
+    except TlsFileError as error:
+        raise DataUnusable(f"{error}; remove the file to have a new one made") from None
+
+
 def _make_private(data: Path) -> None:
     try:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise StackError(f"{data} cannot be made ({error.strerror}); name another directory with --data") from None
+        raise DataUnusable(f"{data} cannot be made ({error.strerror}); name another directory with --data") from None
 
 
 @contextmanager
@@ -208,7 +239,7 @@ def _alone(data: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             lock.seek(0)
-            raise StackError(
+            raise DataInUse(
                 f"{data} is in use by another `adiuva up` (process {lock.read().strip() or 'unknown'}); "
                 "stop it, or name another directory with --data"
             ) from None
@@ -230,17 +261,6 @@ def _check_ports(ports: Ports) -> None:
             try:
                 probe.bind((HOST, port))
             except OSError:
-                raise StackError(
+                raise PortInUse(
                     f"port {port} is in use on {HOST}; choose another with {option} (0 takes a free one)"
                 ) from None
-
-
-def on_interrupt(stop: Callable[[], None]) -> None:
-    """Call `stop` at Ctrl-C and at SIGTERM."""
-    import signal
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop)
-
-
-__all__ = ["Ports", "Stack", "StackError", "StartError", "on_interrupt", "stack"]

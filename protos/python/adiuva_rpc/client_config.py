@@ -12,12 +12,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import ClassVar
 
 import grpc.aio
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_validator
 
-from adiuva_rpc.channel import bearer, connect
-from adiuva_rpc.tls import channel_credentials
+from adiuva_rpc.addresses import ListenAddress
+from adiuva_rpc.channel import InsecureTargetError, bearer, connect
+from adiuva_rpc.tls import TlsFileError, channel_credentials
 
 CLIENT_VARIABLE = "ADIUVA_CLIENT"
 DATA_VARIABLE = "ADIUVA_DATA"
@@ -25,7 +27,13 @@ FILE_NAME = "client.json"
 
 
 class ClientConfigError(ValueError):
-    """There is no usable client.json. The text names the file and says what to do."""
+    """There is no usable client.json. The text names the file and says what to do.
+
+    Attributes:
+        reason: UPPER_SNAKE, as the services' errors have it.
+    """
+
+    reason: ClassVar[str] = "CLIENT_CONFIG"
 
 
 class Endpoint(BaseModel):
@@ -37,6 +45,12 @@ class Endpoint(BaseModel):
     """host:port."""
     device_target: str = ""
     """The bridge's public port for devices."""
+
+    @field_validator("target")
+    @classmethod
+    def _is_an_address(cls, target: str) -> str:
+        ListenAddress.parse(target)
+        return target
 
 
 class ClientConfig(BaseModel):
@@ -50,14 +64,31 @@ class ClientConfig(BaseModel):
     server_name: str | None = None
     token: SecretStr
 
+    @field_validator("token")
+    @classmethod
+    def _can_travel(cls, token: SecretStr) -> SecretStr:
+        text = token.get_secret_value()
+        # What else there is cannot stand in a header; grpc would end the call with an error of its own.
+        if not (text.isascii() and text.isprintable()):
+            raise ValueError
+        return token
+
     def channel(self, endpoint: Endpoint) -> grpc.aio.Channel:
-        """Return a channel to one of the services, with the client's token."""
-        return connect(
-            endpoint.target,
-            tls=channel_credentials(self.ca_file) if self.ca_file else None,
-            authorization=bearer(self.token.get_secret_value()),
-            server_name=self.server_name,
-        )
+        """Return a channel to one of the services, with the client's token.
+
+        Raises:
+            ClientConfigError: the authority's certificate cannot be read, or is not named and the service is on
+                another machine.
+        """
+        try:
+            return connect(
+                endpoint.target,
+                tls=channel_credentials(self.ca_file) if self.ca_file else None,
+                authorization=bearer(self.token.get_secret_value()),
+                server_name=self.server_name,
+            )
+        except (TlsFileError, InsecureTargetError) as error:
+            raise ClientConfigError(f"the client configuration cannot be used: {error}") from None
 
 
 def default_data_directory() -> Path:

@@ -25,7 +25,7 @@ __all__ = ["one_event_loop"]
 
 @pytest.fixture
 async def bridge(database_url: str, tmp_path: Path) -> AsyncIterator[Harness]:
-    async with harness(database_url, tmp_path, bridge_heartbeat_seconds=0.2) as started:
+    async with harness(database_url, tmp_path, bridge_heartbeat_seconds=5.0) as started:
         yield started
 
 
@@ -182,14 +182,17 @@ async def test_a_copied_identity_takes_over_and_the_first_gives_way(bridge: Harn
     assert (len(first.tools.started), len(copy.tools.started)) == (0, 1)
 
 
-async def test_heartbeats_keep_an_idle_session_alive(bridge: Harness, tmp_path: Path) -> None:
-    async with device(target(bridge), identity=identity(bridge, tmp_path, await bridge.code())) as running:
+async def test_heartbeats_keep_an_idle_session_alive(database_url: str, tmp_path: Path) -> None:
+    async with (
+        harness(database_url, tmp_path, bridge_heartbeat_seconds=0.8) as bridge,
+        device(target(bridge), identity=identity(bridge, tmp_path, await bridge.code())) as running,
+    ):
         await running.until(lambda: connections(running) == 1)
         seen = (await bridge.only_device()).last_seen_at.ToNanoseconds()
 
-        # Both sides would have given up after half a second of silence.
+        # Both sides would have given up after two seconds of silence.
         async def is_seen_later() -> bool:
-            return (await bridge.only_device()).last_seen_at.ToNanoseconds() > seen + 1_000_000_000
+            return (await bridge.only_device()).last_seen_at.ToNanoseconds() > seen + 2_500_000_000
 
         await until_seen(is_seen_later)
 

@@ -349,7 +349,7 @@ async def test_a_takeover_in_mid_call_loses_and_doubles_nothing(bridge: Harness)
         keys = {request.call.call_id: request.call_key for request in old.calls.values()}
         known = [session_pb.CallInFlight(call_key=keys[one], finished=one in call_ids[:5]) for one in call_ids[:10]]
         async with device(bridge, credential, answers=False, calls=known) as new:
-            print(len(new.calls), len(new.received), new.welcome, len(known), old.status); await new.call_arrived(10)
+            await new.call_arrived(10)
             # The old stream is dead for the bridge: what still comes from it counts for nothing.
             with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
                 await old.finish(keys["c-0"], {"from": "old"})

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orchestrator.adapters.dispatch import ExecuteRun, dispatch
@@ -124,3 +125,22 @@ async def test_a_run_that_broke_off_is_tried_again(url: str, pool: AsyncEngine) 
             await done.wait()
 
     assert tries == 2
+
+
+async def test_a_worker_that_lost_the_database_goes_on_when_it_is_back(url: str, pool: AsyncEngine) -> None:
+    started: asyncio.Queue[str] = asyncio.Queue()
+
+    with anyio.fail_after(30):
+        async with working(url, started.put):
+            first = await SqlRuns(pool).start(new_run(f"user-{uuid.uuid4()}"))
+            assert await started.get() == first.run_id
+            async with pool.begin() as connection:
+                await connection.execute(
+                    text(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                        "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+                    )
+                )
+            second = await SqlRuns(pool).start(new_run(f"user-{uuid.uuid4()}"))
+            while await started.get() != second.run_id:
+                pass

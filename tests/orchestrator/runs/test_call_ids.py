@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from inline_snapshot import snapshot
 
 from orchestrator.runs.call_ids import MAX_CHARS, call_id
@@ -23,6 +23,7 @@ def test_an_id_reads_like_its_place() -> None:
     assert call_id("run-1", "control", "", "complete", 0) == snapshot("run-1:control::complete:0")
 
 
+@settings(deadline=None)
 @given(place=PLACES)
 def test_an_id_is_always_one_that_a_device_takes_and_always_the_same(
     place: tuple[str, str, str, int | str, int],
@@ -34,6 +35,7 @@ def test_an_id_is_always_one_that_a_device_takes_and_always_the_same(
     assert made == call_id(*place)
 
 
+@settings(deadline=None)
 @given(one=PLACES, other=PLACES)
 def test_two_places_never_share_an_id(
     one: tuple[str, str, str, int | str, int], other: tuple[str, str, str, int | str, int]

@@ -85,6 +85,7 @@ async def test_work_that_fails_while_its_task_is_cancelled_does_not_hide_the_can
         try:
             await Cancellation().interrupt(fail)
         except ValueError:
+            await asyncio.sleep(0)
             gone_on = True
 
     async with asyncio.TaskGroup() as tasks:

@@ -16,6 +16,7 @@ from orchestrator.runs.completion import Informed, completion_arguments, inform,
 from orchestrator.runs.domain import DeviceCall, Fenced, Run, RunState, ToolFailure, ToolOutcome
 from orchestrator.runs.ports import NewRun, RunQuery
 from orchestrator.runs.progress import Progress
+from tests.fakes.devices import nothing
 from tests.orchestrator.runs.lab import Lab, lab_with_work
 
 WITHIN = timedelta(seconds=2)
@@ -60,7 +61,7 @@ async def run_without_its_device_at_the_end(lab: Lab) -> tuple[Run, Progress]:
     lab.laptop.before = unplug
     journal = await lab.journal()
     await lab.work_on(journal)
-    lab.laptop.before = Lab().laptop.before
+    lab.laptop.before = nothing
     assert journal.progress.finished is not None
     assert not journal.progress.finished.device_informed
     return replace(journal.run, state=RunState.SUCCEEDED, device_informed=False), journal.progress
@@ -133,7 +134,7 @@ async def test_a_device_that_leaves_again_is_told_the_next_time() -> None:
         lab.laptop.before = unplug
         lab.devices.connect(lab.laptop)
         await tried.wait()
-        lab.laptop.before = Lab().laptop.before
+        lab.laptop.before = nothing
         for _ in range(20):
             await asyncio.sleep(0)
         assert runs.told == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from inline_snapshot import snapshot
 
 from orchestrator.runs.domain import Group, Item
@@ -70,6 +70,7 @@ def test_a_group_with_too_many_files_or_bytes_is_split_under_the_same_title() ->
     ]
 
 
+@settings(deadline=None)
 @given(
     items=st.lists(
         st.builds(
@@ -119,6 +120,7 @@ def test_a_folder_is_named_as_a_person_would(folder: str, title: str) -> None:
     assert human_title(folder) == title
 
 
+@settings(deadline=None)
 @given(folder=st.text(max_size=40))
 def test_only_a_folder_without_a_name_has_no_title(folder: str) -> None:
     assert bool(human_title(folder)) == bool(folder)

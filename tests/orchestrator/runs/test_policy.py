@@ -10,10 +10,11 @@ from inline_snapshot import snapshot
 
 from orchestrator.agents.domain import Budgets, DataType
 from orchestrator.runs.domain import EffectClass, Item, Phase
-from orchestrator.runs.policy import CONTROL_TOOLS, DATA_TYPE_TOOLS, allowed_tools, begin_run_arguments, offered_tools
+from orchestrator.runs.policy import DATA_TYPE_TOOLS, allowed_tools, begin_run_arguments, offered_tools
 from tests.fakes.device_tools import TOOLS
 from tests.orchestrator.runs.lab import Lab, definition
 
+CONTROL = {"begin_run", "mark_processed", "complete_run", "get_call", "find_changed_files"}
 SPECS = {name: spec for name, (spec, _) in TOOLS.items()}
 ALL_CHOICES = [
     frozenset(chosen)
@@ -51,7 +52,7 @@ def test_processing_may_change_the_chosen_types_and_no_others(chosen: frozenset[
 
 def test_no_model_is_ever_shown_a_control_tool_or_the_inventory() -> None:
     for phase in Phase:
-        assert not (CONTROL_TOOLS | {"find_changed_files"}) & set(allowed_tools(phase, DataType))
+        assert not CONTROL & set(allowed_tools(phase, DataType))
 
 
 def test_every_tool_of_the_built_in_set_has_its_place() -> None:

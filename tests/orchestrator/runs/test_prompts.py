@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import unicodedata
 
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from inline_snapshot import snapshot
 
 from orchestrator.agents.domain import DataType
@@ -239,6 +239,7 @@ def test_names_cannot_pretend_to_be_lines_of_the_prompt() -> None:
     )
 
 
+@settings(deadline=None)
 @given(name=st.text(max_size=60))
 def test_a_quoted_name_is_one_visible_line_and_can_be_read_back(name: str) -> None:
     shown = quoted(name)

@@ -13,11 +13,20 @@ from contextlib import suppress
 
 import anyio
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from orchestrator.agents.domain import Budgets
 from orchestrator.runs.domain import DeviceCall, ModelBadAnswer, RunState, ToolTimedOut
-from orchestrator.runs.events import Event, ModelAnswered, ModelCalled, ToolAnswered
+from orchestrator.runs.events import (
+    ErrorRecorded,
+    Event,
+    Finished,
+    GroupFinished,
+    ItemProcessed,
+    ModelAnswered,
+    ModelCalled,
+    ToolAnswered,
+)
 from orchestrator.runs.messages import ModelAnswer, ModelRequest, ProcessingBrief, TriageBrief
 from orchestrator.runs.progress import Progress
 from tests.fakes.device_tools import FakeFile
@@ -194,6 +203,10 @@ async def check_takeover(lab: Lab, whole: Lab, *, same_workspace: bool = True) -
     events = await lab.events()
     answered = [(e.conversation, e.step) for e in events if isinstance(e, ModelAnswered)]
     assert len(set(answered)) == len(answered), "an answer was journaled twice"
+    finished = [event.group for event in events if isinstance(event, GroupFinished)]
+    assert len(set(finished)) == len(finished), "a group ended twice"
+    processed = [event.item for event in events if isinstance(event, ItemProcessed)]
+    assert len(set(processed)) == len(processed), "a file was processed twice"
     if same_workspace:
         assert lab.laptop.snapshot() == whole.laptop.snapshot()
     return progress
@@ -229,18 +242,18 @@ async def test_a_run_that_ends_early_keeps_its_promises_wherever_it_is_cut(name:
             assert progress.counts("CREATED").total() == 4
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None)
 @given(lives=st.lists(st.tuples(st.integers(0, 60), st.booleans()), min_size=2, max_size=5))
-def test_a_run_survives_any_number_of_deaths(lives: list[tuple[int, bool]]) -> None:
-    async def scenario() -> None:
-        whole, expected, _ = await recorded(work_with_every_kind_of_trouble)
-        lab = work_with_every_kind_of_trouble()
-        for after, late in lives:
-            await die(lab, after, late=late)
-        progress = await check_takeover(lab, whole)
-        assert progress.finished == expected.finished
+async def test_a_run_survives_any_number_of_deaths(lives: list[tuple[int, bool]]) -> None:
+    whole, expected, _ = await recorded(work_with_every_kind_of_trouble)
+    lab = work_with_every_kind_of_trouble()
 
-    anyio.run(scenario)
+    for after, late in lives:
+        if not any(isinstance(event, Finished) for event in await lab.events()):
+            await die(lab, after, late=late)
+
+    progress = await check_takeover(lab, whole)
+    assert progress.finished == expected.finished
 
 
 async def test_the_call_in_flight_at_a_death_is_counted_as_spent() -> None:
@@ -272,3 +285,20 @@ async def test_an_effect_whose_answer_was_not_journaled_is_sent_again_under_the_
     assert len(made) > len(set(made))
     assert ACME in {row["project_id"] for row in lab.laptop.workspace.rows["task"].values()}
     assert isinstance(lab.model, ScriptedModel)
+
+
+async def test_a_group_that_was_seen_to_fail_stays_failed_in_this_run() -> None:
+    lab = work_with_every_kind_of_trouble()
+    whole, _, _ = await recorded(work_with_every_kind_of_trouble)
+    events = await whole.events()
+    after = next(
+        number
+        for number, event in enumerate(events, start=1)
+        if isinstance(event, ErrorRecorded) and event.error.reason == "MODEL_BAD_ANSWER"
+    )
+    await die(lab, after, late=False)
+
+    progress = await lab.work(model=ScriptedModel(diligent))
+
+    assert progress.concluded is RunState.PARTIAL
+    assert "sample/nuvola/plan.md" in progress.unprocessed()

@@ -83,7 +83,7 @@ async def test_a_worker_that_is_fenced_stops_everything_at_once() -> None:
             stopped.set()
 
     with anyio.fail_after(5), pytest.raises(Fenced):
-        await together([for_ever, partial(fail, Fenced("run"))], at_most=2)
+        await together([partial(for_ever), partial(fail, Fenced("run"))], at_most=2)
 
     assert stopped.is_set()
 

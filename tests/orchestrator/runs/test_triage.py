@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from inline_snapshot import snapshot
 
 from orchestrator.runs.domain import Item, ModelFault, ModelUnauthenticated, Phase, RunState
@@ -224,6 +224,7 @@ async def test_the_phases_follow_each_other() -> None:
     assert [call.context.phase for call in lab.laptop.calls if call.tool == "read_file_content"].count("triage") == 0
 
 
+@settings(deadline=None)
 @given(sizes=st.lists(st.integers(0, 900), max_size=600))
 def test_the_parts_of_an_inventory_hold_every_file_in_order_and_fit_a_prompt(sizes: list[int]) -> None:
     items = [Item(path="ä" * size + str(number), size_bytes=size, mtime_ns=1) for number, size in enumerate(sizes)]

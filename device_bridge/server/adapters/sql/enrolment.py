@@ -82,13 +82,15 @@ class SqlEnrolmentStore:
 
     async def redeem(self, sha256: str, device: NewDevice, *, credential_of: CredentialMaker) -> tuple[str, str]:
         """Redeem a code; see the port."""
+        lock = select(enrolment_codes.c.code_sha256).where(enrolment_codes.c.code_sha256 == sha256).with_for_update()
         query = (
             select(enrolment_codes.c.user_id, enrolment_codes.c.device_id, devices.c.installation_id)
             .select_from(_WITH_DEVICE)
             .where(enrolment_codes.c.code_sha256 == sha256, _GOOD)
-            .with_for_update(of=enrolment_codes)
         )
         async with transaction(self._engine) as connection:
+            # The lock is a statement of its own: a query that waited for it would still see the device as it was.
+            await connection.execute(lock)
             code = (await connection.execute(query)).one_or_none()
             if code is None or code.installation_id not in {None, device.installation_id}:
                 raise CodeRefused

@@ -69,6 +69,24 @@ CREATE TABLE run_events (
 );
 """
 
+# The queue itself tells its workers of new jobs only. A job that comes back to the queue, or the next one of a user
+# whose job has just ended, would wait for a poll.
+WAKING = """
+CREATE FUNCTION wake_workers() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify(
+        'procrastinate_queue_v1#' || OLD.queue_name,
+        json_build_object('type', 'job_inserted', 'job_id', OLD.id)::text
+    );
+    RETURN NULL;
+END;
+$$;
+CREATE TRIGGER wake_after_end AFTER DELETE ON procrastinate_jobs
+    FOR EACH ROW WHEN (OLD.status = 'doing') EXECUTE FUNCTION wake_workers();
+CREATE TRIGGER wake_after_return AFTER UPDATE OF status ON procrastinate_jobs
+    FOR EACH ROW WHEN (OLD.status = 'doing') EXECUTE FUNCTION wake_workers();
+"""
+
 
 def upgrade() -> None:
     # The queue's own schema goes into ours: StartRun writes the run and its job in one transaction. A later version of
@@ -76,6 +94,7 @@ def upgrade() -> None:
     cursor = op.get_bind().connection.cursor()
     cursor.execute(TABLES)
     cursor.execute(SchemaManager.get_schema())
+    cursor.execute(WAKING)
 
 
 def downgrade() -> None:

@@ -213,7 +213,7 @@ async def test_a_bridge_that_freezes_is_noticed_and_another_session_is_opened() 
         await running.until(lambda: isinstance(running.reports[-1], Connected) and len(running.reports) == 3)
 
     assert running.ends[0].kind is EndKind.SILENT
-    assert 1 <= [kind for frame in frozen.frames for kind in frame].count("heartbeat") <= 3
+    assert "heartbeat" in [kind for frame in frozen.frames for kind in frame]
 
 
 async def test_bytes_that_are_no_frame_end_the_session_and_not_the_device() -> None:

@@ -70,9 +70,12 @@ async def test_a_call_that_ended_while_nobody_listened_is_answered_when_asked_fo
         second = await bridge.next_session()
         await second.welcome(resend_call_keys=["a"])
         await second.expect_done("a")
+        await second.call("b", "echo")
+        await second.expect_done("b")
 
-    assert [(call.call_key, call.finished) for call in second.hello.calls] == [("a", True)]
-    assert len(running.tools.started) == 1
+    assert [call.call_key for call in second.hello.calls] == ["a"]
+    assert len(second.done("a")) == 1
+    assert [call.tool for call in running.tools.started] == ["slow", "echo"]
 
 
 async def test_a_redelivered_call_that_has_ended_is_answered_from_memory() -> None:
