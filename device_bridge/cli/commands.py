@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import grpc.aio
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
-from rich.table import Table
+from rich.table import Column, Table
 
 from adiuva.device_bridge.v1 import (
     device_pb2,
@@ -26,7 +26,9 @@ from device_bridge.cli.output import as_dict, ask, cell, fail, out, print_json
 MAX_TIMEOUT = 300.0
 PAGE_SIZE = 1000
 
-app = typer.Typer(no_args_is_help=True, help="List, show, enrol and revoke devices, and call their tools.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="List, show, enrol and revoke devices, and call their tools."
+)
 
 Client = Annotated[
     Path | None,
@@ -61,7 +63,7 @@ def list_devices(
     elif not devices:
         out.print("No devices yet. `adiuva devices enrol` makes a code with which one joins.")
     else:
-        table = Table("device", "name", "state", "roots", "agent", "last seen")
+        table = Table(Column("device", no_wrap=True), "name", "state", "roots", "agent", "last seen")
         for device in devices:
             roots = ", ".join(device.root_names) or "none"
             table.add_row(
@@ -104,7 +106,7 @@ def tools(
     if as_json:
         print_json({"tools": [_tool_as_dict(tool) for tool in listed], "hash": answer.hash})
         return
-    table = Table("tool", "family", "effect", "what it does")
+    table = Table(Column("tool", no_wrap=True), "family", "effect", "what it does")
     for tool in listed:
         effect = tool_pb2.EffectClass.Name(tool.effect_class).removeprefix("EFFECT_CLASS_")
         table.add_row(cell(tool.name), cell(tool.toolset), effect.lower().replace("_", " "), cell(tool.description))

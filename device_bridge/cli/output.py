@@ -8,7 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import grpc
 import grpc.aio
@@ -81,7 +81,7 @@ def _sentence(failure: RpcFailure) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def fail(reason: str, sentence: str) -> None:
+def fail(reason: str, sentence: str) -> NoReturn:
     """Say on one line why it could not be done, and end the command.
 
     Raises:

@@ -100,7 +100,7 @@ def main() -> None:
         sentences = list(_sentences(error))
         if not sentences:
             raise
-        console = Console(stderr=True, highlight=False)
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
         for sentence in sentences:
             console.print(f"[bold red]error[/] {sentence}")
         sys.exit(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -384,3 +385,8 @@ async def test_a_user_that_names_another_is_denied(channel: grpc.aio.Channel, se
 
     assert (await call_of(channel, "unary")).value == "anna"
     assert (await failure(call_of(channel, "unary", metadata=((USER_HEADER, "bob"),)))).reason == "WRONG_USER"
+
+
+def errors_of_grpc(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What grpc itself complained about."""
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import grpc
-import pytest
 
 from adiuva_rpc.channel import connect, enrolment
 from adiuva_rpc.server import RpcServer
@@ -25,8 +24,3 @@ async def test_a_method_open_to_anyone_needs_no_credential(server: RpcServer) ->
         answer = await channel.unary_unary(f"/{SERVICE}/Open", encode, decode)(HELLO)
 
     assert answer.value == "hello"
-
-
-def errors_of_grpc(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What grpc itself complained about."""
-    return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
