@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 from google.protobuf.field_mask_pb2 import FieldMask
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from adiuva.orchestrator.v1 import agent_pb2, agent_service_pb2 as pb, agent_service_pb2_grpc as pb_grpc
 from orchestrator.cli.options import AsJson, Client, as_dict, orchestrator, out, print_json, printable, run, usage_error
 
-app = typer.Typer(no_args_is_help=True, help="Create, list, show, change and delete agents.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Create, list, show, change and delete agents.")
 
 
 class DataTypeName(StrEnum):
@@ -129,7 +129,7 @@ def list_agents(
     if not answer.agents:
         out.print("No agents yet. `adiuva agents create NAME --directory ROOT` makes one.")
         return
-    table = Table("agent", "name", "looks at", "works on", "schedule", "last run")
+    table = Table(Column("agent", no_wrap=True), "name", "looks at", "works on", "schedule", "last run")
     for agent in answer.agents:
         table.add_row(
             agent.agent_id,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from json import loads as json_from
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +20,6 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from adiuva.device_bridge.v1 import device_service_pb2, device_service_pb2_grpc
 from adiuva.orchestrator.v1 import agent_pb2, run_pb2, run_service_pb2 as pb, run_service_pb2_grpc as pb_grpc
 from orchestrator.cli.agents import DataTypeName, definition
 from orchestrator.cli.options import AsJson, as_dict, err, out, print_json, printable, run, usage_error
@@ -75,11 +76,9 @@ async def _demo(data: Path, root: Path, *, json: bool) -> bool:
         err.print(f"[yellow]{escape(text)}[/]")
 
     async with stack(data, ports=FREE_PORTS, roots=[root], report=report, progress=progress) as running:
-        async with running.config.channel(running.config.device_bridge) as channel:
-            root_name = await _root_name(channel)
         work = definition(
             name=f"Look through {root.name}"[:200],
-            directories=[root_name],
+            directories=[await _root_name(data, root)],
             types=list(DataTypeName),
             extensions=None,
             device="",
@@ -129,10 +128,15 @@ async def _made(channel: grpc.aio.Channel, run_id: str) -> list[Made]:
     return made
 
 
-async def _root_name(channel: grpc.aio.Channel) -> str:
-    stub = device_service_pb2_grpc.DeviceServiceStub(channel)
-    answer = await stub.ListDevices(device_service_pb2.ListDevicesRequest())
-    return next(name for device in answer.devices if device.online for name in device.root_names)
+async def _root_name(data: Path, root: Path) -> str:
+    """Return what the device calls the folder; in a data directory that was used before it shares others too."""
+    listing = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "device_bridge.agent", "roots", "list", "--data", str(data), "--json"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    answer, _ = await listing.communicate()
+    names: dict[str, str] = {shared["path"]: shared["name"] for shared in json_from(answer)["roots"]}
+    return names[str(root)]
 
 
 def _introduce(running: Stack, root: Path) -> None:

@@ -10,7 +10,7 @@ import grpc.aio
 import typer
 from google.protobuf.json_format import MessageToJson
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from adiuva.orchestrator.v1 import run_pb2, run_service_pb2 as pb, run_service_pb2_grpc as pb_grpc
 from orchestrator.cli.agents import (
@@ -36,7 +36,7 @@ from orchestrator.cli.options import (
 )
 from orchestrator.cli.watching import TERMINAL, watch as watch_run
 
-app = typer.Typer(no_args_is_help=True, help="Start, watch, list, show and cancel runs.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Start, watch, list, show and cancel runs.")
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
 GOOD = frozenset({run_pb2.RUN_STATE_SUCCEEDED, run_pb2.RUN_STATE_PARTIAL})
@@ -125,7 +125,7 @@ def list_runs(
     if not answer.runs:
         out.print("No runs yet. `adiuva runs start --directory ROOT --watch` makes one.")
         return
-    table = Table("run", "agent", "state", "files", "created", "updated", "started", "why")
+    table = Table(Column("run", no_wrap=True), "agent", "state", "files", "created", "updated", "started", "why")
     for one in answer.runs:
         table.add_row(
             one.run_id,

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Return 0, also when a target is missed; 1 when a benchmark broke."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--only", action="append", choices=list(BENCHMARKS), help="run this one alone; may be repeated")
-    parser.add_argument("--quick", action="store_true", help="a first look in half a minute")
+    parser.add_argument("--quick", action="store_true", help="a first look in less than a minute")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     options = parser.parse_args(arguments)
 

@@ -48,7 +48,9 @@ def as_json(report: Report) -> str:
         for part in report.parts
     ]
     return json.dumps(
-        {"machine": dataclasses.asdict(report.machine), "scale": report.scale, "benchmarks": parts}, indent=2
+        {"machine": dataclasses.asdict(report.machine), "scale": report.scale, "benchmarks": parts},
+        indent=2,
+        ensure_ascii=False,
     )
 
 

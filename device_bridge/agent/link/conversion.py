@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import NoReturn
 
 from google.protobuf.duration_pb2 import Duration
 
 from adiuva.device_bridge.v1 import session_service_pb2 as pb, tool_pb2
-from device_bridge.agent.domain import Effect, EffectClass, EffectKind, JsonObject, RunContext, ToolCall, ToolSpec
+from device_bridge.agent.domain import Effect, EffectClass, EffectKind, RunContext, ToolCall, ToolError, ToolSpec
 from device_bridge.agent.link.domain import (
     PROTOCOL_REVISION,
     Answer,
@@ -30,6 +29,7 @@ from device_bridge.agent.link.domain import (
     ResultAck,
     Welcome,
 )
+from device_bridge.agent.tools.arguments import parse_arguments
 
 WireItem = pb.DeviceItem
 WireFrame = pb.ConnectRequest
@@ -46,7 +46,6 @@ ITEM_OVERHEAD = 8
 """Bytes that an item costs in a frame beyond its own: tag and length."""
 CHUNK_OVERHEAD = 256
 """Bytes that a chunk costs beyond its data: call key, offset, tags and lengths."""
-MAX_ARGUMENT_BYTES = 256 << 10
 MAX_CALL_KEY = 256
 
 CLOSE_REASONS: Mapping[int, CloseReason] = MappingProxyType(
@@ -126,10 +125,9 @@ def call_from_proto(message: pb.CallRequest) -> Call | MalformedCall:
     if context is not None and not context.run_id:
         return MalformedCall(call_key=key, message="The run_context names no run_id.")
     try:
-        arguments = _arguments(call.arguments_json)
-    except (ValueError, RecursionError):
-        # The parser's own text repeats parts of the arguments, which are the user's.
-        return MalformedCall(call_key=key, message="The arguments are not a JSON object of at most 256 KiB.")
+        arguments = parse_arguments(call.arguments_json)
+    except ToolError as error:
+        return MalformedCall(call_key=key, message=error.message)
     tool_call = ToolCall(call_id=call.call_id, tool=call.tool, arguments=arguments, context=context)
     return Call(call_key=key, tool_call=tool_call, timeout=_seconds(call.timeout) if call.HasField("timeout") else None)
 
@@ -155,22 +153,6 @@ def closed_from_proto(message: pb.Closed) -> Closed:
         permanent=message.permanent,
         message=message.message,
     )
-
-
-def _arguments(text: str) -> JsonObject:
-    if len(text) * 4 > MAX_ARGUMENT_BYTES and len(text.encode()) > MAX_ARGUMENT_BYTES:
-        raise ValueError
-    arguments = _DECODER.decode(text or "{}")
-    if not isinstance(arguments, dict):
-        raise ValueError  # noqa: TRY004 - one refusal, whatever is wrong
-    return arguments
-
-
-def _refuse(_constant: str) -> NoReturn:
-    raise ValueError  # NaN and Infinity are Python's JSON, nobody else's
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
 def _call_key(key: str) -> str:

@@ -7,12 +7,10 @@ from datetime import timedelta
 import pytest
 
 from device_bridge.server.devices.domain import Notice
-from tests.conformance.device_bridge.store import (
-    DeviceStoreConformance,
-    EnrolmentStoreConformance,
-    Kit,
-    SessionStoreConformance,
-)
+from tests.conformance.device_bridge.device_store import DeviceStoreConformance
+from tests.conformance.device_bridge.enrolment_store import EnrolmentStoreConformance
+from tests.conformance.device_bridge.kit import Kit
+from tests.conformance.device_bridge.session_store import SessionStoreConformance
 from tests.fakes.bridge_store import FakeBridgeStore
 
 

@@ -17,12 +17,10 @@ from device_bridge.server.adapters.sql.schema import upgrade
 from device_bridge.server.adapters.sql.sessions import SqlSessionStore
 from device_bridge.server.adapters.sql.tables import device_leases, enrolment_codes
 from device_bridge.server.devices.domain import Notice, NoticeKind
-from tests.conformance.device_bridge.store import (
-    DeviceStoreConformance,
-    EnrolmentStoreConformance,
-    Kit,
-    SessionStoreConformance,
-)
+from tests.conformance.device_bridge.device_store import DeviceStoreConformance
+from tests.conformance.device_bridge.enrolment_store import EnrolmentStoreConformance
+from tests.conformance.device_bridge.kit import Kit
+from tests.conformance.device_bridge.session_store import SessionStoreConformance
 from tests.device_bridge.server.waiting import until
 
 
