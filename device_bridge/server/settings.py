@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from adiuva_rpc.addresses import ListenAddress
 from adiuva_rpc.settings import Secret, Settings
@@ -41,6 +42,12 @@ class BridgeSettings(Settings):
     bridge_result_budget_bytes: int = Field(default=256 << 20, ge=1 << 20)
     """Long results that this replica holds at a time."""
     log_level: str = "INFO"
+
+    @model_validator(mode="after")
+    def _certificate_with_key(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("ADIUVA_TLS_CERT and ADIUVA_TLS_KEY go together")
+        return self
 
     @property
     def lease_seconds(self) -> float:

@@ -41,8 +41,8 @@ def fault_of_hello(hello: Hello, limits: Limits) -> AdiuvaError | None:
     told = (hello.instance_id, hello.installation_id, hello.agent_version, hello.display_name, *hello.root_names)
     if any("\0" in text for text in told):
         return FrameMalformed("the texts of hello hold no NUL")
-    if len(hello.calls) > limits.max_hello_calls:
-        return FrameMalformed(f"hello.calls names at most {limits.max_hello_calls} calls")
+    if len(hello.calls) > limits.max_hello_calls or any(len(call.key) > MAX_ID_CHARS for call in hello.calls):
+        return FrameMalformed(f"hello.calls names at most {limits.max_hello_calls} calls, by keys of this bridge")
     return fault_of_manifest(hello.manifest)
 
 

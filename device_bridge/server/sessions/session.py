@@ -54,7 +54,8 @@ from device_bridge.server.sessions.protocol import (
 
 FRAME_OVERHEAD = 32 * 1024
 """What framing may add to the items of a full frame."""
-ITEM_OVERHEAD = 512
+ITEM_OVERHEAD = 1024
+"""Ids and framing of one item, at most."""
 CONTEXT_ALLOWANCE = 8 * 1024
 
 _log = structlog.get_logger(__name__)

@@ -22,11 +22,8 @@ from device_bridge.agent.identity_store import BridgeAddress, IdentityStore
 from device_bridge.agent.link.domain import EndKind, SessionEnd
 from device_bridge.agent.link.link import Connected, Waiting
 from device_bridge.agent.private_files import DamagedFile
-from tests.device_bridge.agent.link.conftest import one_event_loop
 from tests.device_bridge.agent.link.support import LeastRandom
 from tests.fakes.bridge import BridgeSession, FakeBridge
-
-__all__ = ["one_event_loop"]
 
 PATIENCE = 10.0
 SCOPE = {"run_id": "run", "client_agent_id": "agent", "agent_name": "Notes", "trigger": "manual"}

@@ -15,12 +15,9 @@ from device_bridge.agent.enrolment import DeviceIdentity
 from device_bridge.agent.identity_store import BridgeAddress, IdentityStore
 from device_bridge.agent.link.domain import EndKind
 from device_bridge.agent.link.link import Connected, Waiting
-from tests.device_bridge.agent.link.conftest import one_event_loop
 from tests.device_bridge.agent.link.support import Device, device
 from tests.device_bridge.server.harness import Harness, harness
 from tests.device_bridge.server.waiting import until_seen
-
-__all__ = ["one_event_loop"]
 
 
 @pytest.fixture

@@ -20,10 +20,7 @@ from adiuva_rpc.errors import Unauthenticated
 from device_bridge.agent.app import only_agent
 from device_bridge.agent.cli.device import app
 from device_bridge.agent.identity_store import IdentityStore, StoredIdentity
-from tests.device_bridge.agent.link.conftest import one_event_loop
 from tests.fakes.bridge import FakeBridge
-
-__all__ = ["one_event_loop"]
 
 PATIENCE = 30.0
 
