@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import grpc
-
-from adiuva.device_bridge.v1 import device_service_pb2, device_service_pb2_grpc
 from adiuva_rpc.client_config import FILE_NAME
 from adiuva_rpc.tls import write_private
 from adiuva_rpc.tokens import new_token, token_hash
 from tests.system.local_stack import ADIUVA, LocalStack, adiuva, clean_environment
 
-READY_SECONDS = 30
 STOP_SECONDS = 20
 WAIT_SECONDS = 60
 POLL_SECONDS = 0.05
 
 Json = dict[str, Any]
+
+_DROP_CAPABILITIES = """
+import ctypes, os, sys
+for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+    if ctypes.CDLL(None).prctl(24, capability, 0, 0, 0):  # PR_CAPBSET_DROP
+        sys.exit("the capabilities of root cannot be dropped here")
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 @dataclass
@@ -37,6 +42,8 @@ class User:
     user_id: str
     data: Path
     """Holds client.json and, once there is a device, its part."""
+    root: Path
+    """The folder that the device shares, under its own name."""
     device: Json = field(default_factory=dict)
     """What the user's device agent said when it was ready."""
 
@@ -45,9 +52,10 @@ class User:
         return self.data / FILE_NAME
 
     @property
-    def token(self) -> str:
-        token: str = json.loads(self.client_file.read_text(encoding="utf-8"))["token"]
-        return token
+    def client(self) -> Json:
+        """The content of client.json."""
+        content: Json = json.loads(self.client_file.read_text(encoding="utf-8"))
+        return content
 
     @property
     def device_id(self) -> str:
@@ -55,78 +63,70 @@ class User:
         return device_id
 
     def adiuva(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run an `adiuva` command as this user."""
-        return adiuva(*arguments, check=check, env=self.environment)
+        """Run an `adiuva` command as this user. Whatever happens, there is no stack trace on the screen."""
+        env = {"ADIUVA_CLIENT": str(self.client_file), "ADIUVA_DATA": str(self.data)}
+        return without_a_trace(adiuva(*arguments, check=check, env=env))
 
     def json(self, *arguments: str, check: bool = True) -> Any:
         """Run an `adiuva` command with --json, and return what it answered."""
         return json.loads(self.adiuva(*arguments, "--json", check=check).stdout)
 
     def run(self, *arguments: str) -> Json:
-        """Start a run of every kind of work, and return it when it has ended; however it ended."""
-        run: Json = self.json("runs", "start", *arguments, "--watch", check=False)
+        """Start a run, and return it when it has ended, however it ended. The exit code says the same as its state."""
+        done = self.adiuva("runs", "start", *arguments, "--watch", "--json", check=False)
+        run: Json = json.loads(done.stdout)
+        assert done.returncode == (0 if state(run) in {"SUCCEEDED", "PARTIAL"} else 1)
         return run
 
-    @property
-    def environment(self) -> dict[str, str]:
-        return {"ADIUVA_CLIENT": str(self.client_file), "ADIUVA_DATA": str(self.data)}
-
-    def enrolment_code(self) -> str:
-        """Return a one-time code for a device of this user."""
-        client = self.stack.client
-        credentials = grpc.ssl_channel_credentials(Path(client["ca_file"]).read_bytes())
-        options = (("grpc.ssl_target_name_override", client["server_name"]),)
-        with grpc.secure_channel(client["device_bridge"]["target"], credentials, options) as channel:
-            answer = device_service_pb2_grpc.DeviceServiceStub(channel).CreateEnrolmentCode(
-                device_service_pb2.CreateEnrolmentCodeRequest(request_id=str(uuid.uuid4())),
-                metadata=(("authorization", f"Bearer {self.token}"),),
-                timeout=READY_SECONDS,
-            )
-        code: str = answer.code
-        return code
+    def folder(self, name: str, **files: str) -> str:
+        """Make a folder in the shared one, with Markdown files, and return its wire path."""
+        made = self.root / name
+        made.mkdir(parents=True)
+        for stem, text in files.items():
+            (made / f"{stem}.md").write_text(text, encoding="utf-8")
+        return f"{self.root.name}/{name}"
 
     @contextmanager
-    def at_the_device(self, root: Path | None = None, *, prefix: Sequence[str] = ()) -> Iterator[Json]:
+    def at_the_device(self, *, prefix: Sequence[str] = ()) -> Iterator[Json]:
         """Run the user's device agent, and give what it said when it was ready.
 
         Args:
-            root: A folder to share; what was shared before stays.
             prefix: A command that starts the agent.
         """
-        enrolled = (self.data / "device" / "identity.json").exists()
-        command = [*prefix, ADIUVA, "device", "--json", "--data", str(self.data)]
-        command += [] if enrolled else ["--code", self.enrolment_code()]
-        command += ["--root", str(root)] if root is not None else []
-        with background(command, log=self.data / "device.err") as (agent, ready):
+        command = [*prefix, ADIUVA, "device", "--json", "--data", str(self.data), "--root", str(self.root)]
+        if not (self.data / "device" / "identity.json").exists():
+            command += ["--code", self.json("devices", "enrol")["code"]]
+        with background(command, log=self.data / "device.err") as ready:
             self.device = ready
             yield ready
-            assert agent.poll() is None, "the device agent ended by itself"
 
 
-def add_user(stack: LocalStack, user_id: str, data: Path) -> User:
+def add_user(stack: LocalStack, user_id: str, place: Path) -> User:
     """Let somebody else use a running stack; the services read the file of tokens again when it changes."""
     token, _hash = new_token()
     file = stack.data / "tokens" / "callers.json"
     callers = json.loads(file.read_text(encoding="utf-8"))
     callers.append({"name": user_id, "role": "user", "user_id": user_id, "sha256": token_hash(token)})
     write_private(file, json.dumps(callers).encode())
-    data.mkdir(parents=True, exist_ok=True)
-    write_private(data / FILE_NAME, json.dumps({**stack.client, "token": token}).encode())
-    return User(stack, user_id, data)
+    user = User(stack, user_id, place / user_id, place / f"work-of-{user_id}")
+    user.data.mkdir(parents=True)
+    user.root.mkdir()
+    write_private(user.client_file, json.dumps({**stack.client, "token": token}).encode())
+    return user
 
 
 @contextmanager
-def background(command: Sequence[str], *, log: Path) -> Iterator[tuple[subprocess.Popen[str], Json]]:
-    """Run a process that says with one line of JSON that it is ready; end it with SIGTERM."""
+def background(command: Sequence[str], *, log: Path) -> Iterator[Json]:
+    """Run a process that says with a line of JSON that it is ready; end it with SIGTERM."""
     with log.open("a", encoding="utf-8") as errors:
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=clean_environment(), cwd=Path.cwd()
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=clean_environment()
         )
+    assert process.stdout is not None
     try:
-        assert process.stdout is not None
         line = process.stdout.readline()
         assert line, f"{command} did not start:\n{log.read_text(encoding='utf-8')}"
-        yield process, json.loads(line)
+        yield json.loads(line)
     finally:
         process.terminate()
         try:
@@ -134,12 +134,24 @@ def background(command: Sequence[str], *, log: Path) -> Iterator[tuple[subproces
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        assert process.stdout is not None
         process.stdout.close()
 
 
+@cache
+def like_anybody() -> tuple[str, ...] | None:
+    """Return a command that starts another one which file permissions hold for; None where there is no way to.
+
+    They hold for everybody but root: then it is started without the capabilities to pass over them.
+    """
+    if os.geteuid() != 0:
+        return ()
+    prefix = (sys.executable, "-c", _DROP_CAPABILITIES)
+    tried = subprocess.run([*prefix, "/bin/true"], capture_output=True, check=False)
+    return prefix if tried.returncode == 0 else None
+
+
 def until(condition: Callable[[], Any], *, within: float = WAIT_SECONDS) -> Any:
-    """Ask again and again until there is an answer that is true, and return it."""
+    """Ask again and again until the answer is true, and return it."""
     deadline = time.monotonic() + within
     while not (answer := condition()):
         assert time.monotonic() < deadline, f"not within {within:.0f} s"
@@ -147,14 +159,32 @@ def until(condition: Callable[[], Any], *, within: float = WAIT_SECONDS) -> Any:
     return answer
 
 
-def reasons(run: Json) -> list[str]:
-    """Return the reason codes of a run's errors."""
-    return [error["reason"] for error in run["errors"]]
-
-
 def state(run: Json) -> str:
     """Return a run's state without its prefix."""
     return str(run["state"]).removeprefix("RUN_STATE_")
 
 
-PYTHON = sys.executable
+def reasons(run: Json) -> list[str]:
+    """Return the reason codes of a run's errors. Each comes with a sentence."""
+    assert all(error["message"].endswith(".") for error in run["errors"])
+    return [error["reason"] for error in run["errors"]]
+
+
+def processed(run: Json) -> tuple[int, int]:
+    """Return how many files a run found, and how many it processed."""
+    return run["counts"]["items_found"], run["counts"]["items_processed"]
+
+
+def check_refused(done: subprocess.CompletedProcess[str], reason: str, *words: str) -> None:
+    """Check that a command ended with one clear error: exit code 1, the reason code, and these words."""
+    without_a_trace(done)
+    text = " ".join(done.stderr.split())
+    assert done.returncode == 1, (done.returncode, done.stdout, text)
+    assert f"error [{reason}] " in text, text
+    assert not [word for word in words if word not in text], text
+
+
+def without_a_trace(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
+    """Return a command's outcome, in which there must be no stack trace."""
+    assert "Traceback" not in done.stdout + done.stderr, done.stderr
+    return done
