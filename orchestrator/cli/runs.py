@@ -9,6 +9,7 @@ from typing import Annotated
 import grpc.aio
 import typer
 from google.protobuf.json_format import MessageToJson
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Column, Table
 
