@@ -130,15 +130,23 @@ def list_agents(
     if not answer.agents:
         out.print("No agents yet. `adiuva agents create NAME --directory ROOT` makes one.")
         return
-    table = Table(Column("agent", no_wrap=True), "name", "looks at", "works on", "schedule", "last run")
+    table = Table(
+        Column("agent", no_wrap=True),
+        Column("name", overflow="fold"),
+        Column("looks at", overflow="fold"),
+        Column("schedule", overflow="fold"),
+        Column("last run (UTC)", no_wrap=True),
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
     for agent in answer.agents:
+        last = agent.last_run_at.ToDatetime().strftime("%m-%d %H:%M") if agent.HasField("last_run_at") else "never"
         table.add_row(
             agent.agent_id,
             escape(printable(agent.definition.display_name)),
             escape(printable(_source(agent.definition))),
-            _types(agent.definition),
             _schedule(agent),
-            agent.last_run_at.ToJsonString() if agent.HasField("last_run_at") else "never",
+            last,
         )
     out.print(table)
 

@@ -126,17 +126,25 @@ def list_runs(
     if not answer.runs:
         out.print("No runs yet. `adiuva runs start --directory ROOT --watch` makes one.")
         return
-    table = Table(Column("run", no_wrap=True), "agent", "state", "files", "created", "updated", "started", "why")
+    table = Table(
+        Column("run", no_wrap=True),
+        Column("started (UTC)", no_wrap=True),
+        Column("state", overflow="fold"),
+        Column("files", justify="right", no_wrap=True),
+        Column("made", justify="right", no_wrap=True),
+        Column("agent", overflow="fold"),
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
     for one in answer.runs:
+        reasons = sorted({error.reason for error in one.errors})
         table.add_row(
             one.run_id,
-            escape(printable(one.definition.display_name)),
-            _state(one),
+            one.create_time.ToDatetime().strftime("%m-%d %H:%M"),
+            " ".join([_state(one), *reasons]),
             f"{one.counts.items_processed}/{one.counts.items_found}",
             str(_sum(one.counts.created)),
-            str(_sum(one.counts.updated) + _sum(one.counts.commented) + _sum(one.counts.proposed)),
-            one.create_time.ToJsonString()[:19],
-            ", ".join(sorted({error.reason for error in one.errors})),
+            escape(printable(one.definition.display_name)),
         )
     out.print(table)
 
