@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from orchestrator.adapters.sql.journals import SqlJournals
 from orchestrator.adapters.sql.runs import SqlRuns
 from tests.conformance.orchestrator.journals import JournalsConformance, JournalsHarness
-
 from tests.orchestrator.adapters.sql.test_runs import new_run
 
 
