@@ -230,11 +230,11 @@ class CallTable:
 
     def _add(self, call: Call, waiter: Waiter, now: float) -> Entry:
         parcel = Parcel(next(self._keys), call, now + call.timeout)
-        entry = Entry(parcel, [waiter], call.offline_policy is OfflinePolicy.WAIT)
+        entry = Entry(parcel, [waiter], call.offline_policy is OfflinePolicy.WAIT, call.size_bytes)
         self._by_id[call.user_id, call.call_id] = entry
         self._by_key[parcel.key] = entry
         self._deadlines.add(parcel.key, parcel.deadline)
-        self._bytes += call.size_bytes
+        self._bytes += entry.size_bytes
         self.idle.clear()
         return entry
 
@@ -280,7 +280,7 @@ class CallTable:
         del self._by_id[call.user_id, call.call_id]
         del self._by_key[entry.parcel.key]
         self._deadlines.remove(entry.parcel.key, entry.parcel.deadline)
-        self._bytes -= call.size_bytes
+        self._bytes -= entry.size_bytes
         if queue := self._queues.get(entry.device_id):
             queue.remove(entry)
             self._forget_if_idle(entry.device_id)

@@ -16,6 +16,8 @@ class Entry:
     waiters: list[Waiter]
     patient: bool
     """It waits for a device that is offline."""
+    size_bytes: int
+    """Of its call."""
     device_id: str = ""
     """Empty until it is known."""
 
@@ -52,18 +54,18 @@ class DeviceQueue:
 
     def has_room_for(self, entry: Entry) -> bool:
         """Tell whether the entry may wait here."""
-        return len(self.waiting) < self.max_calls and self.waiting_bytes + entry.call.size_bytes <= self.max_bytes
+        return len(self.waiting) < self.max_calls and self.waiting_bytes + entry.size_bytes <= self.max_bytes
 
     def add(self, entry: Entry) -> None:
         """Let the entry wait."""
         self.waiting[entry.parcel.key] = entry
-        self.waiting_bytes += entry.call.size_bytes
+        self.waiting_bytes += entry.size_bytes
 
     def next(self) -> Entry | None:
         """Move the first waiting entry to the sent ones and return it; None when none waits."""
         for key, entry in self.waiting.items():
             del self.waiting[key]
-            self.waiting_bytes -= entry.call.size_bytes
+            self.waiting_bytes -= entry.size_bytes
             self.sent[key] = entry
             return entry
         return None
@@ -74,7 +76,7 @@ class DeviceQueue:
         if self.sent.pop(key, None) is not None:
             return True
         if self.waiting.pop(key, None) is not None:
-            self.waiting_bytes -= entry.call.size_bytes
+            self.waiting_bytes -= entry.size_bytes
         return False
 
     def unsend(self) -> None:
@@ -82,5 +84,5 @@ class DeviceQueue:
         back = {key: entry for key, entry in self.sent.items() if not entry.parcel.written}
         for key, entry in back.items():
             del self.sent[key]
-            self.waiting_bytes += entry.call.size_bytes
+            self.waiting_bytes += entry.size_bytes
         self.waiting = {**back, **self.waiting}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from adiuva_rpc.failpoints import failpoint
 from device_bridge.server.devices.domain import Manifest
 from device_bridge.server.errors import BridgeStopping, StoreUnavailable, TooManySessions
 from device_bridge.server.sessions.domain import Hello, Terms
@@ -122,6 +123,7 @@ class Admission:
         )
 
     def _let_in(self, session: Session, terms: Terms, known: Manifest | None) -> None:
+        failpoint("bridge.before_welcome")
         if self.stopping:
             self._sessions.release_later(terms.device_id, terms.epoch)
             raise BridgeStopping("The bridge stops. Connect again.", retry_after=1.0)

@@ -32,6 +32,7 @@ class Leases:
         self._replica = replica
         self._interval = interval
         self._lease_seconds = lease_seconds
+        self._releasing = asyncio.Lock()
 
     async def run(self) -> None:
         """Work until cancelled. A database that is down is waited for: the sessions do not need it."""
@@ -53,19 +54,20 @@ class Leases:
         await self._store.expire()
 
     async def release(self) -> None:
-        """Release the leases of sessions that are over.
+        """Release the leases of sessions that are over, and wait for those that are being released.
 
         Raises:
             StoreUnavailable: The database cannot be reached; they are released later.
         """
-        releases = self._sessions.take_releases()
-        if not releases:
-            return
-        try:
-            await self._store.release(releases)
-        except BaseException:
-            self._sessions.give_back_releases(releases)
-            raise
+        async with self._releasing:
+            releases = self._sessions.take_releases()
+            if not releases:
+                return
+            try:
+                await self._store.release(releases)
+            except BaseException:
+                self._sessions.give_back_releases(releases)
+                raise
 
     async def _renew_forever(self) -> None:
         while True:

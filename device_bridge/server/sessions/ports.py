@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -96,6 +96,16 @@ class CallDesk(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enrolled:
+    """A device that has just joined."""
+
+    device_id: str
+    user_id: str
+    credential: str
+    """To be shown once, in Welcome."""
+
+
 class Enroller(Protocol):
     """Redeems one-time codes."""
 
@@ -107,16 +117,3 @@ class Enroller(Protocol):
             StoreUnavailable: The database cannot be reached.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Enrolled:
-    """A device that has just joined."""
-
-    device_id: str
-    user_id: str
-    credential: str
-    """To be shown once, in Welcome."""
-
-
-__all__ = ["Arrival", "CallDesk", "Collection", "Enrolled", "Enroller", "Opening", "SessionStore"]

@@ -13,10 +13,8 @@ from typing import Any
 
 import anyio
 import pytest
-from typer.testing import CliRunner
 
 from adiuva.device_bridge.v1 import tool_pb2
-from device_bridge.cli import app
 from tests.device_bridge.server.harness import Harness, harness
 from tests.fakes.device import FakeDevice, ToolFailed, descriptor, echo
 
@@ -24,6 +22,8 @@ from tests.fakes.device import FakeDevice, ToolFailed, descriptor, echo
 async def fails(_call: tool_pb2.ToolCall) -> dict[str, Any]:
     raise ToolFailed("PATH_DENIED", "That is outside \x1b[31mthe roots.")
 
+
+pytestmark = pytest.mark.system
 
 TOOLS: dict[str, Any] = {"echo": echo, "fails": fails}
 DESCRIPTORS = [descriptor("echo", toolset="filesystem"), descriptor("fails", toolset="control")]
@@ -216,29 +216,3 @@ async def test_a_wrong_token_is_said_plainly(terminal: Terminal) -> None:
 
     assert said.code == 1
     assert said.err.startswith("error [UNAUTHENTICATED] ")
-
-
-def test_without_a_client_file_it_says_where_one_comes_from(tmp_path: Path) -> None:
-    said = CliRunner().invoke(app, ["list", "--client", str(tmp_path / "none.json")])
-
-    assert said.exit_code == 1
-    assert "adiuva up" in said.stderr
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["call", "d", "t", "[]"],
-        ["call", "d", "t", "{"],
-        ["call", "d", "t", "@/nowhere/x.json"],
-        ["call", "d", "t", "{}", "--timeout", "301"],
-        ["call", "d"],
-        ["enrol", "--minutes", "0"],
-        ["show"],
-        ["dance"],
-    ],
-)
-def test_a_wrong_command_is_a_usage_error(arguments: list[str]) -> None:
-    said = CliRunner().invoke(app, arguments)
-
-    assert said.exit_code == 2

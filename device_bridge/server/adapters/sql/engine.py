@@ -56,5 +56,6 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     except (exc.DBAPIError, exc.TimeoutError, OSError, TimeoutError) as error:
         if isinstance(error, exc.DBAPIError) and isinstance(error, exc.IntegrityError | exc.ProgrammingError):
             raise
-        _log.warning("database unavailable", error=type(error).__name__)
+        sqlstate = getattr(getattr(error, "orig", None), "sqlstate", None)
+        _log.warning("database unavailable", error=type(error).__name__, sqlstate=sqlstate)
         raise StoreUnavailable from error

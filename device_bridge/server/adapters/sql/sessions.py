@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any
 
-from sqlalchemy import Values, and_, column, func, literal, select, update, values
+from sqlalchemy import Select, Values, and_, column, func, select, update, values
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.types import BigInteger, Text
@@ -45,35 +44,31 @@ class SqlSessionStore:
         """Extend leases; see the port."""
         renewed: set[str] = set()
         for batch in _batches(epochs):
-            live = _live(batch)
             async with transaction(self._engine) as connection:
+                seen = await _mark_seen(connection, batch)
+                if not seen:
+                    continue
                 # A lease that another replica expired while the database was away from us comes back: what counts is
                 # that the session is still the device's newest.
-                mine = (
-                    select(
-                        devices.c.device_id,
-                        literal(replica, Text).label("replica_address"),
-                        literal("", Text).label("session_id"),
-                        devices.c.session_epoch,
-                        (func.now() + timedelta(seconds=lease_seconds)).label("expires_at"),
-                    )
-                    .join(live, _is_newest(live))
-                    .where(devices.c.revoked_at.is_(None))
+                leases = insert(device_leases).values(
+                    [
+                        {
+                            "device_id": device_id,
+                            "replica_address": replica,
+                            "session_id": "",
+                            "epoch": epochs[device_id],
+                            "expires_at": func.now() + timedelta(seconds=lease_seconds),
+                        }
+                        for device_id in seen
+                    ]
                 )
-                upsert = insert(device_leases).from_select(
-                    ["device_id", "replica_address", "session_id", "epoch", "expires_at"], mine
-                )
-                upsert = upsert.on_conflict_do_update(
+                leases = leases.on_conflict_do_update(
                     index_elements=[device_leases.c.device_id],
-                    set_={"expires_at": upsert.excluded.expires_at},
-                    where=device_leases.c.epoch == upsert.excluded.epoch,
+                    set_={"expires_at": leases.excluded.expires_at},
+                    where=device_leases.c.epoch == leases.excluded.epoch,
                 )
-                rows = await connection.execute(upsert.returning(device_leases.c.device_id))
-                ids = [row.device_id for row in rows]
-                if ids:
-                    seen = update(devices).where(devices.c.device_id.in_(ids)).values(last_seen_at=func.now())
-                    await connection.execute(seen)
-            renewed.update(ids)
+                rows = await connection.execute(leases.returning(device_leases.c.device_id))
+                renewed.update(row.device_id for row in rows)
         return set(epochs) - renewed
 
     async def release(self, epochs: Mapping[str, int]) -> None:
@@ -81,36 +76,23 @@ class SqlSessionStore:
         for batch in _batches(epochs):
             live = _live(batch)
             async with transaction(self._engine) as connection:
-                ended = await connection.execute(
-                    device_leases.delete()
-                    .where(device_leases.c.device_id == live.c.device_id, device_leases.c.epoch == live.c.epoch)
-                    .returning(device_leases.c.device_id, device_leases.c.epoch)
+                await _mark_seen(connection, batch)
+                mine = select(device_leases.c.device_id).join(
+                    live, and_(device_leases.c.device_id == live.c.device_id, device_leases.c.epoch == live.c.epoch)
                 )
-                epochs_ended = {row.device_id: row.epoch for row in ended}
-                await connection.execute(update(devices).where(_is_newest(live)).values(last_seen_at=func.now()))
-                await _tell_disconnected(connection, epochs_ended)
+                await _end_leases(connection, mine)
 
     async def expire(self) -> None:
         """End the leases that nobody renewed; see the port."""
+        overdue = select(device_leases.c.device_id).where(device_leases.c.expires_at <= func.now())
         async with transaction(self._engine) as connection:
-            ended = await connection.execute(
-                device_leases.delete()
-                .where(device_leases.c.expires_at <= func.now())
-                .returning(device_leases.c.device_id, device_leases.c.epoch)
-            )
-            await _tell_disconnected(connection, {row.device_id: row.epoch for row in ended})
+            await _end_leases(connection, overdue)
 
     async def drop_leases_of(self, replica: str) -> int:
         """End all leases of a replica; see the port."""
+        held = select(device_leases.c.device_id).where(device_leases.c.replica_address == replica)
         async with transaction(self._engine) as connection:
-            ended = await connection.execute(
-                device_leases.delete()
-                .where(device_leases.c.replica_address == replica)
-                .returning(device_leases.c.device_id, device_leases.c.epoch)
-            )
-            epochs_ended = {row.device_id: row.epoch for row in ended}
-            await _tell_disconnected(connection, epochs_ended)
-        return len(epochs_ended)
+            return await _end_leases(connection, held)
 
     async def save_tools(self, device_id: str, epoch: int, manifest: Manifest) -> None:
         """Remember a device's tools; see the port."""
@@ -195,35 +177,57 @@ async def _remember_tools(connection: AsyncConnection, device_id: str, manifest:
     return None if stored is None else manifest_of(manifest.hash, stored.tools)
 
 
-async def _tell_disconnected(connection: AsyncConnection, epochs: Mapping[str, int]) -> None:
-    if not epochs:
-        return
-    owners = await connection.execute(
-        select(devices.c.device_id, devices.c.user_id).where(devices.c.device_id.in_(list(epochs)))
+async def _mark_seen(connection: AsyncConnection, batch: list[tuple[str, int]]) -> list[str]:
+    """Remember that these sessions were heard from; return the devices of those that are still the newest.
+
+    Everything that locks rows of both tables locks the devices first, each table in the order of the ids. So no two
+    transactions ever wait for each other.
+    """
+    live = _live(batch)
+    newest = (
+        select(devices.c.device_id)
+        .join(live, and_(devices.c.device_id == live.c.device_id, devices.c.session_epoch == live.c.epoch))
+        .where(devices.c.revoked_at.is_(None))
+        .order_by(devices.c.device_id)
+        .with_for_update(of=devices)
+        .cte("newest")
     )
-    await notify(
-        connection,
-        [
+    seen = await connection.execute(
+        update(devices)
+        .where(devices.c.device_id == newest.c.device_id)
+        .values(last_seen_at=func.now())
+        .returning(devices.c.device_id)
+    )
+    return sorted(row.device_id for row in seen)
+
+
+async def _end_leases(connection: AsyncConnection, which: Select[tuple[str]]) -> int:
+    """End leases and tell; return how many there were. A lease that somebody else is changing now is left to them."""
+    ending = which.order_by(device_leases.c.device_id).with_for_update(of=device_leases, skip_locked=True).cte("ending")
+    ended = await connection.execute(
+        device_leases.delete()
+        .where(device_leases.c.device_id == ending.c.device_id)
+        .returning(device_leases.c.device_id, device_leases.c.epoch)
+    )
+    epochs = {row.device_id: row.epoch for row in ended}
+    if epochs:
+        owners = await connection.execute(
+            select(devices.c.device_id, devices.c.user_id).where(devices.c.device_id.in_(list(epochs)))
+        )
+        notices = [
             Notice(
-                kind=NoticeKind.DISCONNECTED,
-                device_id=row.device_id,
-                user_id=row.user_id,
-                epoch=epochs[row.device_id],
+                kind=NoticeKind.DISCONNECTED, device_id=row.device_id, user_id=row.user_id, epoch=epochs[row.device_id]
             )
             for row in owners
-        ],
-    )
+        ]
+        await notify(connection, notices)
+    return len(epochs)
 
 
 def _live(batch: Iterable[tuple[str, int]]) -> Values:
     return values(column("device_id", Text), column("epoch", BigInteger), name="live").data(list(batch))
 
 
-def _is_newest(live: Values) -> Any:
-    return and_(devices.c.device_id == live.c.device_id, devices.c.session_epoch == live.c.epoch)
-
-
 def _batches(epochs: Mapping[str, int]) -> Iterable[list[tuple[str, int]]]:
-    # Always in the same order, so that two replicas never wait for each other's rows.
     pairs = sorted(epochs.items())
     return (pairs[start : start + BATCH] for start in range(0, len(pairs), BATCH))

@@ -15,12 +15,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from device_bridge.server.adapters.sql.devices import SqlDeviceStore
 from device_bridge.server.adapters.sql.engine import pool, transaction
+from device_bridge.server.adapters.sql.enrolment import SqlEnrolmentStore
 from device_bridge.server.adapters.sql.notices import CHANNEL, SqlNoticeFeed, notice_of, notify
 from device_bridge.server.adapters.sql.schema import upgrade
 from device_bridge.server.adapters.sql.sessions import SqlSessionStore
 from device_bridge.server.adapters.sql.tables import SCHEMA, metadata
-from device_bridge.server.devices.domain import Notice, NoticeKind
+from device_bridge.server.devices.domain import Manifest, Notice, NoticeKind, Tool
+from device_bridge.server.enrolment.ports import NewDevice
 from device_bridge.server.errors import StoreUnavailable
+from device_bridge.server.sessions.ports import Arrival
 from tests.device_bridge.server.waiting import until
 
 NOTICE = Notice(kind=NoticeKind.CONNECTED, device_id="laptop", user_id="anna", epoch=7)
@@ -64,6 +67,41 @@ async def test_nothing_is_made_outside_the_schema(engine: AsyncEngine) -> None:
             text("SELECT DISTINCT schemaname FROM pg_tables WHERE schemaname !~ '^(pg_catalog|information_schema)$'")
         )
         assert [row.schemaname for row in schemas] == [SCHEMA]
+
+
+async def test_sessions_that_come_go_and_are_renewed_at_once_never_wait_for_each_other(engine: AsyncEngine) -> None:
+    await upgrade(engine)
+    store, enrolment = SqlSessionStore(engine), SqlEnrolmentStore(engine)
+    device_ids = [f"device-{number}" for number in range(6)]
+    for device_id in device_ids:
+        code = f"code of {device_id}"
+        await enrolment.add_code("anna", request_id=code, sha256=code, lifetime=60.0, max_unused=20)
+        new = NewDevice(device_id=device_id, installation_id="i", display_name="laptop")
+        await enrolment.redeem(code, new, credential_of=lambda _device_id: "credential")
+    epochs = dict.fromkeys(device_ids, 0)
+
+    async def come_and_go(device_id: str) -> None:
+        arrival = Arrival(
+            device_id=device_id,
+            user_id="anna",
+            session_id="s",
+            agent_version="",
+            display_name="laptop",
+            root_names=(),
+            manifest=Manifest(hash="a" * 64, tools=(Tool(name="t"),)),
+        )
+        for _ in range(15):
+            epochs[device_id] = (await store.open_session(arrival, replica="r", lease_seconds=0.0)).epoch
+            await store.release(dict(reversed(epochs.items())))
+
+    async def keep() -> None:
+        for _ in range(30):
+            await store.renew(epochs, replica="r", lease_seconds=0.0)
+            await store.expire()
+
+    # A deadlock would come out of this as StoreUnavailable.
+    with anyio.fail_after(50):
+        await asyncio.gather(*map(come_and_go, device_ids), keep(), keep())
 
 
 async def test_a_database_that_is_not_there_is_unavailable() -> None:

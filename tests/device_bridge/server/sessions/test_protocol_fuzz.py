@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from hypothesis import HealthCheck, settings, strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from device_bridge.server.errors import SessionSuperseded
 from device_bridge.server.routing.domain import ByteBudget, Parcel
@@ -203,7 +210,10 @@ class SessionMachine(RuleBasedStateMachine):
             assert self.protocol.deadline is None
 
 
-SessionMachine.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
-TestSession = SessionMachine.TestCase
+def test_no_order_of_frames_breaks_a_session() -> None:
+    run_state_machine_as_test(
+        SessionMachine,
+        settings=settings(
+            max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+        ),
+    )

@@ -252,7 +252,8 @@ class CallRejected(_message.Message):
     """The gRPC status code that CallTool would have ended with."""
     reason: _builtins.str
     """Why, for programs: DEVICE_OFFLINE, DEVICE_UNKNOWN, DEVICE_LOST, CALL_TIMEOUT, CALL_CANCELLED, TOO_MANY_CALLS,
-    CALL_ID_REUSED, INVALID_ARGUMENT, PERMISSION_DENIED, BRIDGE_STOPPING, INTERNAL.
+    CALL_ID_REUSED, RESULT_TOO_LARGE, INVALID_ARGUMENT, USER_REQUIRED, WRONG_USER, BRIDGE_STOPPING, STORE_UNAVAILABLE (the
+    bridge's database cannot be reached), INTERNAL (the device's answer was malformed, or the bridge is at fault).
     """
     message: _builtins.str
     """A sentence for people."""
