@@ -135,7 +135,7 @@ async def test_a_worker_that_lost_the_database_goes_on_when_it_is_back(url: str,
         async with working(url, started.put):
             first = await SqlRuns(pool).start(new_run(f"user-{uuid.uuid4()}"))
             assert await started.get() == first.run_id
-            # Procrastinate leaves the error of a job whose end it cannot write to the event loop: let the first one end.
+            # A job whose end cannot be written leaves its error to the event loop, so let the first one end.
             await until_seen(lambda: no_jobs(pool))
             async with pool.begin() as connection:
                 await connection.execute(
