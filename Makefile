@@ -46,9 +46,9 @@ lock: $(READY)
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks
 
-## faults: kill -9 at every failpoint and at random, longer than `make test` does
+## faults: kill -9 at every failpoint, and the tests that wait for minutes
 faults: $(READY)
-	ADIUVA_FAULTS=full $(BIN)/pytest -q tests/faults
+	ADIUVA_FAULTS=full $(BIN)/pytest -q tests/faults tests/adiuva_rpc/test_keepalive.py
 
 clean:
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

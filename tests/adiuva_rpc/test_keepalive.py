@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from adiuva_rpc.server import RpcServer
 from tests.adiuva_rpc.probe import ANNA, SERVICE, Probe, decode, encode, failure, probe_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+LONG = pytest.mark.skipif(os.environ.get("ADIUVA_FAULTS") != "full", reason="waits for minutes: `make faults` runs it")
 
 HELLO = StringValue(value="hello")
 SERVER = """
@@ -76,6 +78,7 @@ async def test_a_frozen_server_is_noticed_within_forty_seconds(other_process: su
     assert found.code is grpc.StatusCode.UNAVAILABLE
 
 
+@LONG
 @pytest.mark.parametrize("other_process", [CLIENT], indirect=True)
 async def test_a_frozen_client_is_noticed_within_forty_seconds(
     other_process: subprocess.Popen[str], probe: Probe
@@ -90,6 +93,7 @@ async def test_a_frozen_client_is_noticed_within_forty_seconds(
         await probe.until_idle(seconds=40)
 
 
+@LONG
 async def test_an_idle_stream_is_not_told_to_calm_down(server: RpcServer, channel: grpc.aio.Channel) -> None:
     call: Any = channel.stream_stream(f"/{SERVICE}/Talk", encode, decode)()
     await call.write(HELLO)
