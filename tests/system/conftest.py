@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.fakes.openai_api import say
 from tests.sample import FILES
+from tests.system.endpoint import Endpoint
 from tests.system.local_stack import LocalStack, local_stack
+from tests.system.users import User, add_user, background, like_anybody
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +35,67 @@ def sample_root(scratch: Path) -> Path:
 def stack(scratch: Path, sample_root: Path) -> Iterator[LocalStack]:
     with local_stack(scratch / "stack", sample_root) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def mia(stack: LocalStack, scratch: Path) -> Iterator[User]:
+    """A user with a device that is online."""
+    user = add_user(stack, "mia", scratch)
+    with user.at_the_device(prefix=like_anybody() or ()):
+        yield user
+
+
+@pytest.fixture(scope="session")
+def noa(stack: LocalStack, scratch: Path) -> User:
+    """A user whose device has just left, and with a run that waits for it."""
+    user = add_user(stack, "noa", scratch)
+    user.folder("notes", a="- [ ] Order the chairs\n")
+    with user.at_the_device():
+        pass
+    agent = user.json("agents", "create", "Notes", "--directory", user.root.name)
+    user.json("runs", "start", agent["agent_id"])
+    return user
+
+
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[Endpoint]:
+    with Endpoint() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def model_stack(endpoint: Endpoint, scratch: Path) -> Iterator[LocalStack]:
+    """A running stack that asks the endpoint."""
+    with local_stack(scratch / "models", None, env=endpoint.environment) as running:
+        assert running.facts["model"] == "fake-1"
+        yield running
+
+
+@pytest.fixture(scope="session")
+def healed(scratch: Path) -> Path:
+    """The file whose presence ends the hanging of uma's device."""
+    return scratch / "healed"
+
+
+@pytest.fixture(scope="session")
+def uma(model_stack: LocalStack, endpoint: Endpoint, scratch: Path, healed: Path) -> Iterator[User]:
+    """A user with a device whose tool for reading hangs, and with a run that waits for it."""
+    user = add_user(model_stack, "uma", scratch)
+    endpoint.script("uma's", *(say("Nothing there.") for _ in range(4)))
+    client = user.client
+    options = {
+        "--target": client["device_bridge"]["device_target"],
+        "--ca": client["ca_file"],
+        "--code": user.json("devices", "enrol")["code"],
+        "--healed": str(healed),
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "tests.system.hanging_device",
+        *(word for pair in options.items() for word in pair),
+    ]
+    with background(command, log=scratch / "hanging.err"):
+        agent = user.json("agents", "create", "Slow", "--directory", "slow", "--instructions", "uma's")
+        user.json("runs", "start", agent["agent_id"])
+        yield user

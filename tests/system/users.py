@@ -7,23 +7,33 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import grpc
+from google.protobuf.json_format import MessageToDict
+
+from adiuva.orchestrator.v1 import agent_pb2, run_service_pb2 as pb, run_service_pb2_grpc as pb_grpc
 from adiuva_rpc.client_config import FILE_NAME
 from adiuva_rpc.tls import write_private
 from adiuva_rpc.tokens import new_token, token_hash
 from tests.system.local_stack import ADIUVA, LocalStack, adiuva, clean_environment
 
+ROOT = Path(__file__).resolve().parents[2]
 STOP_SECONDS = 20
 WAIT_SECONDS = 60
 POLL_SECONDS = 0.05
+AT_A_TIME = 4
 
 Json = dict[str, Any]
+T = TypeVar("T")
+R = TypeVar("R")
 
 _DROP_CAPABILITIES = """
 import ctypes, os, sys
@@ -78,6 +88,52 @@ class User:
         assert done.returncode == (0 if state(run) in {"SUCCEEDED", "PARTIAL"} else 1)
         return run
 
+    def work(self, folder: str, instructions: str, *, agent: str = "") -> Json:
+        """Run an agent of its own on a folder, and return the run when it has ended; without a process for it.
+
+        Args:
+            folder: The wire path.
+            instructions: For the model.
+            agent: The client_agent_id; a new one when empty.
+        """
+        definition = agent_pb2.AgentDefinition(
+            display_name=folder,
+            client_agent_id=agent or str(uuid.uuid4()),
+            local_directory=agent_pb2.LocalDirectory(directory_paths=[folder]),
+            data_types=[agent_pb2.DATA_TYPE_TASKS, agent_pb2.DATA_TYPE_PROJECTS],
+            prompt_template=instructions,
+        )
+        request = pb.StartRunRequest(request_id=str(uuid.uuid4()), definition=definition)
+        with self.runs() as stub:
+            run_id = stub.StartRun(request, metadata=self.authorization, timeout=WAIT_SECONDS).run.run_id
+        return self.ended(run_id)
+
+    def ended(self, run_id: str, *, within: int = WAIT_SECONDS) -> Json:
+        """Wait for the end of a run, and return it."""
+        request = pb.WaitRunRequest(run_id=run_id)
+        request.timeout.FromSeconds(within)
+        with self.runs() as stub:
+            answer = stub.WaitRun(request, metadata=self.authorization, timeout=within + 10)
+        run: Json = MessageToDict(
+            answer.run, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+        )
+        assert state(run) not in {"QUEUED", "RUNNING"}, f"not within {within} s"
+        return run
+
+    @property
+    def authorization(self) -> tuple[tuple[str, str], ...]:
+        """The metadata of this user's calls."""
+        return (("authorization", f"Bearer {self.client['token']}"),)
+
+    @contextmanager
+    def runs(self) -> Iterator[pb_grpc.RunServiceStub]:
+        """Give the run service as the wire has it, without the limits of our own channels."""
+        client = self.client
+        credentials = grpc.ssl_channel_credentials(Path(client["ca_file"]).read_bytes())
+        options = (("grpc.ssl_target_name_override", client["server_name"]), ("grpc.max_send_message_length", -1))
+        with grpc.secure_channel(client["orchestrator"]["target"], credentials, options) as channel:
+            yield pb_grpc.RunServiceStub(channel)
+
     def folder(self, name: str, **files: str) -> str:
         """Make a folder in the shared one, with Markdown files, and return its wire path."""
         made = self.root / name
@@ -120,7 +176,7 @@ def background(command: Sequence[str], *, log: Path) -> Iterator[Json]:
     """Run a process that says with a line of JSON that it is ready; end it with SIGTERM."""
     with log.open("a", encoding="utf-8") as errors:
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=clean_environment()
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=clean_environment(), cwd=ROOT
         )
     assert process.stdout is not None
     try:
@@ -148,6 +204,12 @@ def like_anybody() -> tuple[str, ...] | None:
     prefix = (sys.executable, "-c", _DROP_CAPABILITIES)
     tried = subprocess.run([*prefix, "/bin/true"], capture_output=True, check=False)
     return prefix if tried.returncode == 0 else None
+
+
+def at_once(work: Callable[[T], R], things: Iterable[T]) -> list[R]:
+    """Return what the work returns for each thing, in their order; commands that do not touch each other save time."""
+    with ThreadPoolExecutor(AT_A_TIME) as threads:
+        return list(threads.map(work, things))
 
 
 def until(condition: Callable[[], Any], *, within: float = WAIT_SECONDS) -> Any:

@@ -78,9 +78,9 @@ async def stack(
         with _interruptible():
             parts.enter_context(_alone(data))
             _check_ports(ports)
+            credentials = _credentials(data)
             progress("starting PostgreSQL")
             url = await parts.enter_async_context(database(data))
-            credentials = _credentials(data)
             bridge = _bridge(data, url, credentials, ports)
             await _start(parts, bridge, progress)
             orchestrator = _orchestrator(data, url, credentials, ports, bridge)
