@@ -128,11 +128,10 @@ def list_runs(
         return
     table = Table(
         Column("run", no_wrap=True),
-        Column("started (UTC)", no_wrap=True),
-        Column("state", overflow="fold"),
+        Column("started", no_wrap=True),
         Column("files", justify="right", no_wrap=True),
         Column("made", justify="right", no_wrap=True),
-        Column("agent", overflow="fold"),
+        Column("state and agent", overflow="fold"),
         box=SIMPLE_HEAD,
         pad_edge=False,
     )
@@ -141,10 +140,9 @@ def list_runs(
         table.add_row(
             one.run_id,
             one.create_time.ToDatetime().strftime("%m-%d %H:%M"),
-            " ".join([_state(one), *reasons]),
             f"{one.counts.items_processed}/{one.counts.items_found}",
             str(_sum(one.counts.created)),
-            escape(printable(one.definition.display_name)),
+            "\n".join([" ".join([_state(one), *reasons]), escape(printable(one.definition.display_name))]),
         )
     out.print(table)
 

@@ -6,12 +6,17 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from cryptography import x509
 
 from adiuva_rpc.client_config import FILE_NAME
 from adiuva_rpc.tls import Authority, ServerTls, TlsFileError, write_private
 from adiuva_rpc.tokens import new_token, token_hash
 
+RENEW_BEFORE = timedelta(days=60)
+"""A server's certificate is made anew at the first start within so long of its end."""
 LOCAL_USER = "local"
 """The user that everything on this machine belongs to."""
 
@@ -42,7 +47,7 @@ def ensure_credentials(data: Path, names: Sequence[str] = ()) -> Credentials:
     tls = data / "tls"
     authority = Authority.ensure(tls)
     server = ServerTls(cert=tls / "server.pem", key=tls / "server-key.pem")
-    if not server.cert.exists() or not server.key.exists():
+    if not server.cert.exists() or not server.key.exists() or _ends_soon(server.cert):
         server = authority.issue(tls / "server", names=names)
     service_token = _ensure_token(data / "tokens" / "service")
     client_token = _ensure_token(data / "tokens" / "client")
@@ -75,6 +80,15 @@ def write_client_file(
     }
     write_private(file, (json.dumps(content, indent=2) + "\n").encode())
     return file
+
+
+def _ends_soon(cert: Path) -> bool:
+    try:
+        certificate = x509.load_pem_x509_certificate(cert.read_bytes())
+    except (OSError, ValueError):
+        # The service says what is wrong with it when it reads it.
+        return False
+    return certificate.not_valid_after_utc - datetime.now(UTC) < RENEW_BEFORE
 
 
 def _ensure_token(file: Path) -> str:
