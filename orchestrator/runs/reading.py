@@ -13,7 +13,8 @@ from orchestrator.runs.progress import READING_TOOLS, Conversation
 
 UNREADABLE = "FILE_UNREADABLE"
 UNREAD = "FILE_UNREAD"
-FILE_REASONS = frozenset({UNREADABLE, UNREAD})
+TRUNCATED = "FILE_TRUNCATED"
+FILE_REASONS = frozenset({UNREADABLE, UNREAD, TRUNCATED})
 """Reasons of errors that are about single files; their group went on."""
 
 NOTHING_TO_READ = frozenset({"BINARY", "UNSUPPORTED_ENCODING"})
@@ -44,12 +45,17 @@ class Reading:
     """Nobody tried to read them."""
 
     def errors(self, group: str) -> list[RunError]:
-        """Return what the run's record says of the files that stay unprocessed, a sentence for each cause."""
+        """Return what the run's record says of the files that were not read to their end, a sentence for each cause."""
         paths: dict[tuple[str, str], list[str]] = {}
         for reason, failed in self.failed.items():
             paths.setdefault((UNREADABLE, _SENTENCES.get(reason, _OTHERWISE)), []).extend(failed)
         if self.unread:
             paths[UNREAD, "The model ended without reading these files. The next run offers them again."] = self.unread
+        if self.unfinished:
+            # They count as processed: they would never get further, and must not be read again by every run.
+            paths[TRUNCATED, "Only the beginning of these long files was read. Split them to have all of it read."] = (
+                self.unfinished
+            )
         return [
             RunError(reason=reason, message=message, group=group, items=tuple(named))
             for (reason, message), named in sorted(paths.items())

@@ -86,6 +86,9 @@ def test_a_file_whose_end_was_not_reached_is_unfinished() -> None:
     assert look_at_reading(items("r/a"), half).unfinished == ["r/a"]
     assert look_at_reading(items("r/a"), whole).unfinished == []
     assert [item.path for item in look_at_reading(items("r/a"), half).done] == ["r/a"]
+    assert [(error.reason, error.items) for error in look_at_reading(items("r/a"), half).errors("g1")] == [
+        ("FILE_TRUNCATED", ("r/a",))
+    ]
 
 
 def test_a_path_in_another_spelling_is_known_by_what_the_device_answers() -> None:

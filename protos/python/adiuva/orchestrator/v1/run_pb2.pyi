@@ -260,7 +260,8 @@ class RunError(_message.Message):
     ITEMS_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """Why, for programs: DEVICE_OFFLINE, DEVICE_UNKNOWN, DEVICE_POLICY, DIRECTORY_NOT_FOUND, PATH_DENIED, TOO_MANY_FILES,
-    FILE_UNREADABLE (the device could not read it), FILE_UNREAD (the model did not read it), TRIAGE_UNUSABLE,
+    FILE_UNREADABLE (the device could not read it), FILE_UNREAD (the model did not read it), FILE_TRUNCATED (it was read
+    in part, and counts as processed), TRIAGE_UNUSABLE,
     MODEL_UNAVAILABLE, MODEL_UNAUTHENTICATED, MODEL_RATE_LIMITED, MODEL_BAD_ANSWER, TOOL_TIMEOUT, BUDGET_EXCEEDED,
     CONNECTORS_UNAVAILABLE, COUNTS_DIFFER (the device counted otherwise; also on a run that succeeded), INTERNAL.
     """
