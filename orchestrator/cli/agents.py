@@ -110,16 +110,7 @@ def create(
     if not directory:
         raise usage_error("name at least one folder with --directory; `adiuva devices list` shows the devices' roots")
     schedule, named = schedule_of(
-        cron=cron,
-        timezone=timezone,
-        jitter=jitter,
-        catch_up=catch_up,
-        grace=grace,
-        overlap=overlap,
-        on_offline=on_offline,
-        starts=starts,
-        ends=ends,
-        pause_after=pause_after,
+        cron, timezone, jitter, catch_up, grace, overlap, on_offline, starts, ends, pause_after
     )
     if named and not cron:
         raise usage_error("--timezone, --jitter and what else tells when it starts need --cron")
@@ -236,16 +227,7 @@ def update(
         changed.prompt_template = instructions
         paths.append("definition.prompt_template")
     schedule, named = schedule_of(
-        cron=cron or "",
-        timezone=timezone,
-        jitter=jitter,
-        catch_up=catch_up,
-        grace=grace,
-        overlap=overlap,
-        on_offline=on_offline,
-        starts=starts,
-        ends=ends,
-        pause_after=pause_after,
+        cron or "", timezone, jitter, catch_up, grace, overlap, on_offline, starts, ends, pause_after
     )
     # A new --cron is a new schedule; without it only what is named changes.
     paths += [f"schedule.{field}" for field in named] if cron is None else ["schedule"]

@@ -95,17 +95,16 @@ PauseAfter = Annotated[
 
 
 def schedule_of(
-    *,
-    cron: str = "",
-    timezone: str = "",
-    jitter: timedelta | None = None,
-    catch_up: CatchUpName | None = None,
-    grace: timedelta | None = None,
-    overlap: OverlapName | None = None,
-    on_offline: OnOfflineName | None = None,
-    starts: datetime | None = None,
-    ends: datetime | None = None,
-    pause_after: int | None = None,
+    cron: str,
+    timezone: str,
+    jitter: timedelta | None,
+    catch_up: CatchUpName | None,
+    grace: timedelta | None,
+    overlap: OverlapName | None,
+    on_offline: OnOfflineName | None,
+    starts: datetime | None,
+    ends: datetime | None,
+    pause_after: int | None,
 ) -> tuple[agent_pb2.Schedule, list[str]]:
     """Return the schedule as the options tell it, and the names of the fields that they name."""
     schedule = agent_pb2.Schedule()

@@ -49,6 +49,8 @@ class Candidate:
     served_until: datetime | None = None
     """Slots up to here are dealt with: the last one that started, was missed or skipped; a run by hand; the end of a
     pause. None when it has never run."""
+    created_at: datetime | None = None
+    """No slot before this counts as missed."""
     under_way: tuple[tuple[str, RunState], ...] = ()
     """Its runs that are not terminal: id and state."""
     room: int = 1
@@ -167,10 +169,11 @@ def _overlap(schedule: Schedule, candidate: Candidate) -> str:
 
 def _missed(schedule: Schedule, candidate: Candidate, firing: Firing | None, now: datetime) -> Lost | None:
     """Return the slots that have passed without a run, but for the one that is to start."""
-    if candidate.served_until is None:
+    since = candidate.served_until or candidate.created_at
+    if since is None:
         return None
     until = now if firing is None else firing.time - _TICK
-    passed = missed_slots(schedule, candidate.agent_id, last=candidate.served_until, now=until, limit=MAX_COUNTED)
+    passed = missed_slots(schedule, candidate.agent_id, last=since, now=until, limit=MAX_COUNTED)
     newest = last_firing(schedule, candidate.agent_id, until) if passed else None
     if newest is None:
         return None

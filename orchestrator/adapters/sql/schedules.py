@@ -73,6 +73,7 @@ CANDIDATES = select(
     agents.c.user_id,
     agents.c.schedule,
     agents.c.served_until,
+    agents.c.created_at,
     agents.c.definition["source"]["device_id"].astext.label("device_id"),
 )
 
@@ -188,6 +189,7 @@ async def _decide(connection: AsyncConnection, rows: Sequence[RowMapping], decid
             schedule=schedule,
             schedule_problem=found,
             served_until=row[agents.c.served_until],
+            created_at=row[agents.c.created_at],
             under_way=tuple(under_way[row[agents.c.agent_id]]),
             room=MAX_WAITING_RUNS - waiting[row[agents.c.user_id]],
         )

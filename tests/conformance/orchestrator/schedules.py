@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -206,9 +206,7 @@ class ScheduleConformance:
 
         await lab.schedules.claim_due(
             NOON + MINUTE,
-            lambda one: replace(
-                decide(replace(one, under_way=(("r", RunState.RUNNING),)), now=NOON + MINUTE, online=True)
-            ),
+            lambda one: decide(replace(one, under_way=(("r", RunState.RUNNING),)), now=NOON + MINUTE, online=True),
             limit=10,
         )
 
@@ -314,8 +312,3 @@ class ScheduleConformance:
             return replace(before, etag=str(uuid.uuid4()), updated_at=now, **fields)  # type: ignore[arg-type] # of Agent
 
         await lab.agents.change(a_mutation(agent.user_id), agent.agent_id, change)
-
-
-def slots(runs: Sequence[Run]) -> list[datetime | None]:
-    """Return the slots of runs."""
-    return [run.slot_time for run in runs]
