@@ -26,7 +26,7 @@ DEVICE_OFFLINE: Final = "DEVICE_OFFLINE"
 
 RETRY: Final = timedelta(seconds=10)
 """When an agent is looked at again that could not start for want of room, or while nobody knows what is connected."""
-MAX_COUNTED: Final = 200
+MAX_COUNTED: Final = 100
 """The missed slots of one absence are counted no further: what counts is that it was long."""
 
 UNDECIDED: Final = timedelta(hours=1)

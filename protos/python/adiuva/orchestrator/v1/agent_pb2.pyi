@@ -373,7 +373,7 @@ class LostSlots(_message.Message):
     LAST_REASON_FIELD_NUMBER: _builtins.int
     LAST_SLOT_TIME_FIELD_NUMBER: _builtins.int
     count: _builtins.int
-    """How many, over the agent's life. Of one absence at most 200 are counted."""
+    """How many, over the agent's life. Of one absence at most 100 are counted."""
     last_reason: _builtins.str
     """Why the last one was lost. Missed: COALESCED (a newer slot came before it could start), PAST_GRACE (nothing could start it
     within the grace period). Skipped: RUN_UNDER_WAY (OVERLAP_SKIP), RUN_WAITING (OVERLAP_QUEUE_ONE, and one run waited
