@@ -30,7 +30,9 @@ from orchestrator.cli.scheduling import (
     schedule_of,
 )
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Create, list, show, change, pause and delete agents.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Create, list, show, change, pause and delete agents."
+)
 
 
 class DataTypeName(StrEnum):

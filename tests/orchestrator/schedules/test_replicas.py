@@ -83,7 +83,12 @@ def url(new_database: Callable[[], str]) -> str:
     """A database with a thousand agents of as many users, all of them due each minute."""
     made = new_database()
     upgrade(made)
-    with database(made) as connection, connection.cursor() as cursor:
+    add_agents(made, AGENTS)
+    return made
+
+
+def add_agents(url: str, number: int) -> None:
+    with database(url) as connection, connection.cursor() as cursor:
         cursor.execute(
             """
             INSERT INTO agents (agent_id, user_id, definition, schedule, etag, created_at, updated_at, next_due_at)
@@ -95,21 +100,20 @@ def url(new_database: Callable[[], str]) -> str:
                 NOON,
                 NOON,
                 NOON + timedelta(seconds=1),
-                AGENTS,
+                number,
             ],
         )
         cursor.execute("UPDATE agents SET served_until = %s", [NOON])
-    return made
 
 
 def database(url: str) -> psycopg.Connection[tuple[object, ...]]:
     return psycopg.connect(url.replace("+asyncpg", ""), autocommit=True, options=f"-c search_path={SCHEMA}")
 
 
-def finish(ticker: TickerProcess, now: datetime) -> None:
+def finish(ticker: TickerProcess, now: datetime, *, within: float = 30) -> None:
     """Tick until nothing is due: a dead ticker's agents are free as soon as the database has noticed."""
     until = now
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + within
     while until < now + timedelta(seconds=1):
         assert time.monotonic() < give_up
         ticker.begin(now)
@@ -123,7 +127,7 @@ def end_runs(url: str) -> None:
         connection.execute("UPDATE runs SET state = 'SUCCEEDED', ended_at = now()")
 
 
-def check(url: str, slots: int) -> None:
+def check(url: str, slots: int, *, agents: int = AGENTS) -> None:
     """Every agent has one run for each slot, and every run has its job."""
     with database(url) as connection:
         runs = connection.execute("SELECT run_id, agent_id, slot_time FROM runs").fetchall()
@@ -132,7 +136,7 @@ def check(url: str, slots: int) -> None:
 
     assert {slot for _agent_id, slot in fired} == {NOON + number * MINUTE for number in range(1, slots + 1)}
     assert set(fired.values()) == {1}
-    assert len(fired) == AGENTS * slots
+    assert len(fired) == agents * slots
     assert sorted(str(run_id) for run_id, _agent, _slot in runs) == sorted(str(run_id) for (run_id,) in jobs)
 
 
@@ -192,3 +196,20 @@ def test_two_tickers_share_the_work_and_start_every_slot_once(url: str) -> None:
             end_runs(url)
 
     check(url, SLOTS)
+
+
+def test_ten_thousand_agents_that_are_due_in_one_minute_are_started_within_it(new_database: Callable[[], str]) -> None:
+    url = new_database()
+    upgrade(url)
+    add_agents(url, 10_000)
+    now = NOON + MINUTE + timedelta(seconds=59)
+
+    with ticker(url) as alone:
+        alone.begin(NOON)  # nothing is due yet; the process is there
+        alone.end()
+        began = time.monotonic()
+        finish(alone, now, within=60)
+        took = time.monotonic() - began
+
+    assert took < 60
+    check(url, 1, agents=10_000)

@@ -193,7 +193,10 @@ Global___CloudConnector: _TypeAlias = CloudConnector  # noqa: Y015
 
 @_typing.final
 class Schedule(_message.Message):
-    """When an agent starts by itself."""
+    """When an agent starts by itself: when a slot comes, if a device that can serve it is connected (its own, or any of the user's
+    when it is bound to none); and when such a device connects and the agent is overdue: a slot has passed since its last run, or
+    it has never run.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
