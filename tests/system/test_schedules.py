@@ -110,3 +110,10 @@ def test_agents_start_at_their_slot_and_when_their_device_connects(
     assert not shown.get("next_run_at")
     assert stack.json("agents", "resume", minutely["agent_id"])["next_run_at"]
     assert len(stack.json("agents", "preview", minutely["agent_id"])["firings"]) == 10
+
+    # What is named changes, and nothing else.
+    changed = stack.json("agents", "update", minutely["agent_id"], "--overlap", "queue-one", "--jitter", "10s")[
+        "schedule"
+    ]
+    assert (changed["cron"], changed["overlap"], changed["jitter"]) == ("* * * * *", "OVERLAP_QUEUE_ONE", "10s")
+    assert f"schedule {slots[0][5:10]}" in " ".join(stack.adiuva("runs", "show", scheduled[0]["run_id"]).stdout.split())
