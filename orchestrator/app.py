@@ -16,6 +16,7 @@ from adiuva_rpc.tls import ServerTls, channel_credentials
 from adiuva_rpc.tokens import TokenFile
 from orchestrator.adapters.device_tools import BridgeDevices
 from orchestrator.adapters.dispatch import dispatch
+from orchestrator.adapters.metrics import PrometheusMeter, metrics_listener
 from orchestrator.adapters.migrations import upgrade
 from orchestrator.adapters.offline_model import OfflineModel
 from orchestrator.adapters.openai_model import OpenAIConfig, OpenAIModel
@@ -24,6 +25,7 @@ from orchestrator.adapters.sql.bell import SqlBell
 from orchestrator.adapters.sql.engine import engine
 from orchestrator.adapters.sql.journals import SqlJournals
 from orchestrator.adapters.sql.runs import SqlRuns
+from orchestrator.adapters.sql.schedules import SqlSchedules
 from orchestrator.agents.service import AgentService
 from orchestrator.agents.servicer import AgentServicer
 from orchestrator.policy import AGENT_SERVICE, POLICY, RUN_SERVICE
@@ -32,6 +34,10 @@ from orchestrator.runs.ports import Model
 from orchestrator.runs.service import RunService
 from orchestrator.runs.servicer import RunServicer
 from orchestrator.runs.worker import Worker
+from orchestrator.schedules.alarm import BellAlarm
+from orchestrator.schedules.ends import counting_ends
+from orchestrator.schedules.presence import Presence, PresenceTrigger
+from orchestrator.schedules.ticker import Ticker
 from orchestrator.settings import OrchestratorSettings
 
 LONGEST_UNARY_SECONDS = 310.0
@@ -59,10 +65,15 @@ async def serve(settings: OrchestratorSettings) -> None:
         )
         model = await parts.enter_async_context(chosen_model(settings))
         runs, journals, bell = SqlRuns(pool), SqlJournals(pool), SqlBell(database_url)
-        agents = SqlAgents(pool)
+        agents, schedules = SqlAgents(pool), SqlSchedules(pool)
         devices = BridgeDevices(channel)
         worker = Worker(runs=runs, journals=journals, devices=devices, model=model, bell=bell, clock=now)
-        jobs = await parts.enter_async_context(dispatch(database_url, worker.run, concurrency=settings.concurrent_runs))
+        execute = counting_ends(worker.run, schedules)
+        jobs = await parts.enter_async_context(dispatch(database_url, execute, concurrency=settings.concurrent_runs))
+        await parts.enter_async_context(metrics_listener(settings.metrics_listen))
+        meter, presence, alarm = PrometheusMeter(), Presence(), BellAlarm(bell, now)
+        ticker = Ticker(schedules=schedules, presence=presence, clock=now, alarm=alarm, meter=meter)
+        trigger = PresenceTrigger(schedules=schedules, devices=devices, presence=presence, clock=now, meter=meter)
 
         server = RpcServer(
             address=settings.orchestrator_listen,
@@ -81,8 +92,10 @@ async def serve(settings: OrchestratorSettings) -> None:
         async with asyncio.TaskGroup() as tasks:
             # What the worker writes with must outlive it: it is stopped first, and then they are.
             pillars = [tasks.create_task(part) for part in (journals.run(), bell.run(), devices.run())]
+            informing = keep_informing(devices, runs, journals)
             hands = [
-                tasks.create_task(part) for part in (jobs.work(), jobs.reap(), keep_informing(devices, runs, journals))
+                tasks.create_task(part)
+                for part in (jobs.work(), jobs.reap(), informing, ticker.run(), trigger.run(), alarm.run())
             ]
 
             async def drain() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from adiuva_rpc.addresses import ListenAddress
 from adiuva_rpc.settings import Secret, Settings
@@ -36,4 +36,13 @@ class OrchestratorSettings(Settings):
     """The models to ask, the first one first, separated by commas: the others are asked when it does not answer."""
     concurrent_runs: int = Field(default=16, ge=1, le=1000)
     """Runs of this process at a time; runs of one user never overlap."""
+    metrics_listen: ListenAddress | None = None
+    """host:port, on loopback only, where Prometheus finds figures at /metrics; unset for nowhere."""
     log_level: str = "INFO"
+
+    @field_validator("metrics_listen")
+    @classmethod
+    def _only_here(cls, address: ListenAddress | None) -> ListenAddress | None:
+        if address is not None and not address.is_loopback:
+            raise ValueError("must be a loopback address: the figures are served without credentials")
+        return address

@@ -22,6 +22,7 @@ from orchestrator.agents.domain import (
     CloudConnector,
     DataType,
     LocalDirectory,
+    LostSlots,
     OnOffline,
     Overlap,
     Schedule,
@@ -160,6 +161,10 @@ def agent_to_proto(view: AgentView) -> pb.Agent:
         paused=agent.paused,
         pause_reason=agent.pause_reason,
         schedule_problem=view.schedule_problem,
+        waiting_for_device=agent.waits_for_device,
+        missed=_lost_to_proto(agent.missed),
+        skipped=_lost_to_proto(agent.skipped),
+        failures_in_a_row=agent.failures_in_a_row,
     )
 
 
@@ -210,6 +215,10 @@ def request_hash(request: Message) -> str:
     """Return what tells a request from any other: the same request sent again has the same hash."""
     content = request.SerializeToString(deterministic=True)
     return hashlib.sha256(request.DESCRIPTOR.full_name.encode() + b"\0" + content).hexdigest()
+
+
+def _lost_to_proto(lost: LostSlots) -> pb.LostSlots:
+    return pb.LostSlots(count=lost.count, last_reason=lost.last_reason, last_slot_time=timestamp(lost.last_slot))
 
 
 def _source_from_proto(message: pb.AgentDefinition) -> LocalDirectory | CloudConnector:

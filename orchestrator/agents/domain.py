@@ -106,6 +106,16 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LostSlots:
+    """Slots that started no run, of one kind."""
+
+    count: int = 0
+    last_reason: str = ""
+    """Of `schedules.decisions`; empty when there are none."""
+    last_slot: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
     """An agent as it is stored."""
 
@@ -121,6 +131,13 @@ class Agent:
     pause_reason: str = ""
     schedule_problem: str = ""
     """Why what is stored cannot be read as a schedule. `schedule` is None then: it never fires."""
+    waits_for_device: bool = False
+    """A slot has come, and starts its run when a device connects."""
+    missed: LostSlots = LostSlots()
+    """Slots that nothing could start in time."""
+    skipped: LostSlots = LostSlots()
+    """Slots that a policy of the schedule dropped."""
+    failures_in_a_row: int = 0
 
     @property
     def agent_key(self) -> str:

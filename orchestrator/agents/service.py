@@ -174,7 +174,7 @@ class AgentService:
 
         def change(agent: Agent) -> Agent:
             _check_fires(agent)
-            return self._stamped(agent, replace(agent, paused=False, pause_reason=""))
+            return self._stamped(agent, replace(agent, paused=False, pause_reason="", failures_in_a_row=0))
 
         return self._view(await self._store.change(mutation, agent_id, change))
 

@@ -14,8 +14,25 @@ from rich.table import Column, Table
 
 from adiuva.orchestrator.v1 import agent_pb2, agent_service_pb2 as pb, agent_service_pb2_grpc as pb_grpc
 from orchestrator.cli.options import AsJson, Client, as_dict, orchestrator, out, print_json, printable, run, usage_error
+from orchestrator.cli.scheduling import (
+    CatchUp,
+    Ends,
+    Grace,
+    Jitter,
+    OnOffline,
+    Overlap,
+    PauseAfter,
+    Starts,
+    TimeZone,
+    add_schedule_rows,
+    firings_table,
+    schedule_line,
+    schedule_of,
+)
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Create, list, show, change and delete agents.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Create, list, show, change, pause and delete agents."
+)
 
 
 class DataTypeName(StrEnum):
@@ -43,7 +60,6 @@ ClientAgentId = Annotated[
     str, typer.Option("--client-agent-id", help="The client's own UUID of the agent; a new one by default.")
 ]
 Cron = Annotated[str, typer.Option("--cron", help="When it starts by itself, such as '0 7 * * 1-5'.")]
-TimeZone = Annotated[str, typer.Option("--timezone", help="The IANA time zone of --cron; UTC by default.")]
 Agent = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's id.")]
 
 
@@ -80,6 +96,14 @@ def create(
     client_agent_id: ClientAgentId = "",
     cron: Cron = "",
     timezone: TimeZone = "",
+    jitter: Jitter = None,
+    catch_up: CatchUp = None,
+    grace: Grace = None,
+    overlap: Overlap = None,
+    on_offline: OnOffline = None,
+    starts: Starts = None,
+    ends: Ends = None,
+    pause_after: PauseAfter = None,
     check: Annotated[bool, typer.Option("--check", help="Check everything and create nothing.")] = False,
     client: Client = None,
     json: AsJson = False,
@@ -87,8 +111,11 @@ def create(
     """Create a local directory agent."""
     if not directory:
         raise usage_error("name at least one folder with --directory; `adiuva devices list` shows the devices' roots")
-    if timezone and not cron:
-        raise usage_error("--timezone needs --cron")
+    schedule, named = schedule_of(
+        cron, timezone, jitter, catch_up, grace, overlap, on_offline, starts, ends, pause_after
+    )
+    if named and not cron:
+        raise usage_error("--timezone, --jitter and what else tells when it starts need --cron")
     request = pb.CreateAgentRequest(
         request_id=str(uuid.uuid4()),
         definition=definition(
@@ -100,7 +127,7 @@ def create(
             instructions=instructions,
             client_agent_id=client_agent_id,
         ),
-        schedule=agent_pb2.Schedule(cron=cron, time_zone=timezone) if cron else None,
+        schedule=schedule if cron else None,
         validate_only=check,
     )
 
@@ -145,7 +172,7 @@ def list_agents(
             agent.agent_id,
             escape(printable(agent.definition.display_name)),
             escape(printable(_source(agent.definition))),
-            _schedule(agent),
+            schedule_line(agent),
             last,
         )
     out.print(table)
@@ -172,6 +199,14 @@ def update(
     instructions: Annotated[str | None, typer.Option("--instructions", help="New instructions.")] = None,
     cron: Annotated[str | None, typer.Option("--cron", help="A new schedule; '' removes it.")] = None,
     timezone: TimeZone = "",
+    jitter: Jitter = None,
+    catch_up: CatchUp = None,
+    grace: Grace = None,
+    overlap: Overlap = None,
+    on_offline: OnOffline = None,
+    starts: Starts = None,
+    ends: Ends = None,
+    pause_after: PauseAfter = None,
     client: Client = None,
     json: AsJson = False,
 ) -> None:
@@ -193,15 +228,18 @@ def update(
     if instructions is not None:
         changed.prompt_template = instructions
         paths.append("definition.prompt_template")
-    if cron is not None:
-        paths.append("schedule")
+    schedule, named = schedule_of(
+        cron or "", timezone, jitter, catch_up, grace, overlap, on_offline, starts, ends, pause_after
+    )
+    # A new --cron is a new schedule; without it only what is named changes.
+    paths += [f"schedule.{field}" for field in named] if cron is None else ["schedule"]
     if not paths:
-        raise usage_error("say what to change: --name, --directory, --extension, --type, --instructions or --cron")
+        raise usage_error("say what to change, such as --name, --directory, --instructions, --cron or --overlap")
     request = pb.UpdateAgentRequest(
         request_id=str(uuid.uuid4()),
         agent_id=agent,
         definition=changed,
-        schedule=agent_pb2.Schedule(cron=cron, time_zone=timezone) if cron else None,
+        schedule=schedule if named else None,
         update_mask=FieldMask(paths=paths),
     )
 
@@ -228,6 +266,58 @@ def delete(agent: Agent, client: Client = None, json: AsJson = False) -> None:
         out.print(f"deleted {agent}")
 
 
+@app.command()
+def preview(
+    agent: Agent,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=100, help="How many at the most.")] = 10,
+    client: Client = None,
+    json: AsJson = False,
+) -> None:
+    """Tell an agent's next firings."""
+
+    async def work() -> pb.PreviewScheduleResponse:
+        async with orchestrator(client) as channel:
+            request = pb.PreviewScheduleRequest(agent_id=agent, count=count)
+            return await pb_grpc.AgentServiceStub(channel).PreviewSchedule(request)
+
+    answer = run(work())
+    if json:
+        print_json(as_dict(answer))
+    elif answer.firings:
+        out.print(firings_table(answer))
+    else:
+        out.print("It does not fire any more.")
+
+
+@app.command()
+def pause(
+    agent: Agent,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for people.")] = "",
+    client: Client = None,
+    json: AsJson = False,
+) -> None:
+    """Stop an agent's schedule; it can still be started by hand."""
+
+    async def work() -> pb.PauseAgentResponse:
+        async with orchestrator(client) as channel:
+            request = pb.PauseAgentRequest(request_id=str(uuid.uuid4()), agent_id=agent, reason=reason)
+            return await pb_grpc.AgentServiceStub(channel).PauseAgent(request)
+
+    _show(run(work()).agent, json=json)
+
+
+@app.command()
+def resume(agent: Agent, client: Client = None, json: AsJson = False) -> None:
+    """Let an agent's schedule go on from now."""
+
+    async def work() -> pb.ResumeAgentResponse:
+        async with orchestrator(client) as channel:
+            request = pb.ResumeAgentRequest(request_id=str(uuid.uuid4()), agent_id=agent)
+            return await pb_grpc.AgentServiceStub(channel).ResumeAgent(request)
+
+    _show(run(work()).agent, json=json)
+
+
 def _show(agent: agent_pb2.Agent, *, json: bool) -> None:
     if json:
         print_json(as_dict(agent))
@@ -239,9 +329,7 @@ def _show(agent: agent_pb2.Agent, *, json: bool) -> None:
     table.add_row("works on", _types(agent.definition))
     if agent.definition.prompt_template:
         table.add_row("instructions", escape(printable(agent.definition.prompt_template)))
-    table.add_row("schedule", _schedule(agent))
-    if agent.schedule_problem:
-        table.add_row("problem", escape(agent.schedule_problem))
+    add_schedule_rows(table, agent)
     table.add_row("last run", agent.last_run_at.ToJsonString() if agent.HasField("last_run_at") else "never")
     table.add_row("client id", agent.definition.client_agent_id)
     out.print(table)
@@ -258,11 +346,3 @@ def _source(definition: agent_pb2.AgentDefinition) -> str:
 def _types(definition: agent_pb2.AgentDefinition) -> str:
     names = [agent_pb2.DataType.Name(kind).removeprefix("DATA_TYPE_").lower() for kind in definition.data_types]
     return ", ".join(sorted(names))
-
-
-def _schedule(agent: agent_pb2.Agent) -> str:
-    if not agent.HasField("schedule"):
-        return "by hand"
-    following = f", next {agent.next_run_at.ToJsonString()}" if agent.HasField("next_run_at") else ""
-    paused = " (paused)" if agent.paused else ""
-    return f"{agent.schedule.cron} {agent.schedule.time_zone or 'UTC'}{paused}{following}"

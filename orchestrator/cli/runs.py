@@ -142,7 +142,13 @@ def list_runs(
             one.create_time.ToDatetime().strftime("%m-%d %H:%M"),
             f"{one.counts.items_processed}/{one.counts.items_found}",
             str(_sum(one.counts.created)),
-            "\n".join([" ".join([_state(one), *reasons]), escape(printable(one.definition.display_name))]),
+            "\n".join(
+                [
+                    " ".join([_state(one), *reasons]),
+                    escape(printable(one.definition.display_name)),
+                    trigger_line(one),
+                ]
+            ),
         )
     out.print(table)
 
@@ -190,6 +196,7 @@ def run_table(shown: run_pb2.Run) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_row("run", shown.run_id or "(checked, not started)")
     table.add_row("state", _state(shown))
+    table.add_row("trigger", trigger_line(shown))
     table.add_row("files", f"{shown.counts.items_processed} of {shown.counts.items_found} processed")
     for label, counts in (
         ("created", shown.counts.created),
@@ -214,6 +221,12 @@ def run_table(shown: run_pb2.Run) -> Table:
     if shown.cancel_reason:
         table.add_row("cancelled", escape(printable(shown.cancel_reason)))
     return table
+
+
+def trigger_line(shown: run_pb2.Run) -> str:
+    """Return what started a run, and for which slot."""
+    name = run_pb2.Trigger.Name(shown.trigger).removeprefix("TRIGGER_").lower().replace("_", " ")
+    return f"{name} {shown.slot_time.ToDatetime():%m-%d %H:%M}" if shown.HasField("slot_time") else name
 
 
 async def _print_events(channel: grpc.aio.Channel, run_id: str) -> None:

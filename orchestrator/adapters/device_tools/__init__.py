@@ -10,10 +10,11 @@ from orchestrator.adapters.device_tools.calls import CallStream
 from orchestrator.adapters.device_tools.presence import Presence
 from orchestrator.runs.domain import DeviceCall, ToolOutcome
 from orchestrator.runs.ports import DeviceInfo, ToolManifest
+from orchestrator.schedules.ports import Sight
 
 
 class BridgeDevices:
-    """Implements `runs.ports.Devices`. `run` must be running for calls to be carried."""
+    """Implements `runs.ports.Devices` and `schedules.ports.Devices`. `run` must be running for calls to be carried."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         """Use the channel of a SERVICE credential; it stays the caller's."""
@@ -39,3 +40,7 @@ class BridgeDevices:
     def watch(self) -> AsyncIterator[DeviceInfo]:
         """Yield every device as it stands, then each change, for ever; reconnects by itself."""
         return self._presence.watch()
+
+    def sightings(self) -> AsyncIterator[DeviceInfo | Sight]:
+        """Yield LOST, every device as it stands, COMPLETE, then each change, for ever; after a loss all over again."""
+        return self._presence.sightings()

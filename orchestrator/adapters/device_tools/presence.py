@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ from adiuva_rpc.identity import USER_HEADER
 from orchestrator.adapters.device_tools.conversion import device_from_proto, tool_from_proto
 from orchestrator.runs.domain import DeviceOffline, DeviceUnknown
 from orchestrator.runs.ports import DeviceInfo, ToolManifest
+from orchestrator.schedules.ports import Sight
 
 PATIENCE_SECONDS = 20.0
 """How long to wait for a bridge that restarts, and for a device that was there a moment ago."""
@@ -61,12 +62,21 @@ class Presence:
 
     async def watch(self) -> AsyncIterator[DeviceInfo]:
         """Yield every device as it stands, then each change, for ever; reconnects by itself."""
+        async for sighting in self.sightings():
+            if isinstance(sighting, DeviceInfo):
+                yield sighting
+
+    async def sightings(self) -> AsyncGenerator[DeviceInfo | Sight, None]:
+        """Yield LOST, every device as it stands, COMPLETE, then each change, for ever; after a loss all over again."""
         while True:
+            yield Sight.LOST
             stream = self._stub.WatchDevices(pb.WatchDevicesRequest())
             try:
                 async for event in stream:
                     if event.HasField("device"):
                         yield device_from_proto(event.device)
+                    elif event.kind == pb.PRESENCE_KIND_SNAPSHOT_END:
+                        yield Sight.COMPLETE
             except grpc.aio.AioRpcError as error:
                 _log.info("device_watch_ended", status=error.code().name)
             finally:

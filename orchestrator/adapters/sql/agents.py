@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import ColumnElement, RowMapping, delete, insert, null, select, tuple_, update
+from sqlalchemy import ColumnElement, RowMapping, delete, func, insert, null, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adiuva_rpc.errors import NotFound
+from orchestrator.adapters.sql.bell import ring
 from orchestrator.adapters.sql.requests import recall_request
 from orchestrator.adapters.sql.tables import agents
-from orchestrator.agents.domain import Agent, AgentDefinition, Schedule
+from orchestrator.agents.domain import Agent, AgentDefinition, LostSlots, Schedule
 from orchestrator.agents.errors import ClientAgentIdTaken
 from orchestrator.agents.ports import AgentQuery, Mutation
 from orchestrator.agents.rules import is_uuid
+from orchestrator.schedules.ports import CHANGED
+from orchestrator.schedules.timing import timing_after
 
 UNIQUE_CLIENT_ID = "agents_client_agent_id"
 UNREADABLE = "what is stored cannot be read as a schedule"
@@ -45,9 +49,15 @@ class SqlAgents:
                     created_at=agent.created_at,
                     last_run_at=agent.last_run_at,
                     schedule=_dumped(agent.schedule),
+                    missed_slots=0,
+                    missed_reason="",
+                    skipped_slots=0,
+                    skipped_reason="",
                     **_changing(agent),
+                    **_timed(None, agent),
                 )
             )
+            await ring(connection, [CHANGED])
             return agent
 
     async def get(self, user_id: str, agent_id: str) -> Agent:
@@ -76,7 +86,11 @@ class SqlAgents:
             changed = change(current)
             if changed == current:
                 return current
-            values = _changing(changed)
+            timing = _timed(current, changed)
+            if timing:
+                changed = replace(changed, waits_for_device=False)
+                await ring(connection, [CHANGED])
+            values = _changing(changed) | timing
             if (changed.schedule, changed.schedule_problem) != (current.schedule, current.schedule_problem):
                 values["schedule"] = _dumped(changed.schedule)
             await connection.execute(update(agents).where(_mine(mutation.user_id, agent_id)).values(values))
@@ -137,7 +151,19 @@ def _changing(agent: Agent) -> dict[str, Any]:
         "updated_at": agent.updated_at,
         "paused": agent.paused,
         "pause_reason": agent.pause_reason,
+        "failures_in_a_row": agent.failures_in_a_row,
     }
+
+
+def _timed(before: Agent | None, after: Agent) -> dict[str, Any]:
+    """Return the columns that tell when the agent is looked at next; none when the change does not touch them."""
+    timing = timing_after(before, after)
+    if timing is None:
+        return {}
+    values: dict[str, Any] = {"next_due_at": timing.next_due_at, "waits_for_device": False}
+    if timing.served_until is not None:
+        values["served_until"] = func.greatest(agents.c.served_until, timing.served_until)
+    return values
 
 
 def _dumped(schedule: Schedule | None) -> Any:
@@ -145,7 +171,7 @@ def _dumped(schedule: Schedule | None) -> Any:
 
 
 def _agent(row: RowMapping) -> Agent:
-    schedule, found = _read_schedule(row[agents.c.schedule])
+    schedule, found = read_schedule(row[agents.c.schedule])
     return Agent(
         agent_id=row[agents.c.agent_id],
         user_id=row[agents.c.user_id],
@@ -158,10 +184,23 @@ def _agent(row: RowMapping) -> Agent:
         last_run_at=row[agents.c.last_run_at],
         paused=row[agents.c.paused],
         pause_reason=row[agents.c.pause_reason],
+        waits_for_device=row[agents.c.waits_for_device],
+        missed=LostSlots(
+            count=row[agents.c.missed_slots],
+            last_reason=row[agents.c.missed_reason],
+            last_slot=row[agents.c.missed_last],
+        ),
+        skipped=LostSlots(
+            count=row[agents.c.skipped_slots],
+            last_reason=row[agents.c.skipped_reason],
+            last_slot=row[agents.c.skipped_last],
+        ),
+        failures_in_a_row=row[agents.c.failures_in_a_row],
     )
 
 
-def _read_schedule(stored: object) -> tuple[Schedule | None, str]:
+def read_schedule(stored: object) -> tuple[Schedule | None, str]:
+    """Return a stored schedule, None when there is none; and why what is stored cannot be read, if so."""
     if stored is None:
         return None, ""
     try:

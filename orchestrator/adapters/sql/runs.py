@@ -34,7 +34,7 @@ SELECT procrastinate_defer_jobs_v1(ARRAY[
 DEFINITION: TypeAdapter[AgentDefinition] = TypeAdapter(AgentDefinition)
 REPORT: TypeAdapter[RunReport] = TypeAdapter(RunReport)
 
-RUN_COLUMNS = [column for column in runs.c if column is not runs.c.report]
+RUN_COLUMNS = [column for column in runs.c if column.name not in {"report", "outcome_counted"}]
 
 
 class TooManyRuns(ResourceExhausted):
@@ -59,7 +59,10 @@ class SqlRuns:
                 await connection.execute(insert(runs).values(**_new_row(run_id, new)))
                 if new.agent_id:
                     await connection.execute(
-                        update(agents).where(agents.c.agent_id == new.agent_id).values(last_run_at=func.now())
+                        update(agents)
+                        .where(agents.c.agent_id == new.agent_id)
+                        # A run by hand serves the slots before it.
+                        .values(last_run_at=func.now(), served_until=func.greatest(agents.c.served_until, func.now()))
                     )
                 await connection.execute(
                     DEFER,
@@ -109,33 +112,10 @@ class SqlRuns:
 
     async def request_cancel(self, user_id: str, run_id: str, reason: str) -> Run:
         """Ask for the run's end. A run that no worker has taken becomes CANCELLED at once."""
-        mine = (runs.c.run_id == run_id) & (runs.c.user_id == user_id)
         async with self._engine.begin() as connection:
-            row = (await connection.execute(select(runs.c.state).where(mine).with_for_update())).one_or_none()
-            if row is None:
+            if not await cancel(connection, user_id, run_id, reason):
                 raise NotFound("run")
-            state = RunState(row.state)
-            if state is RunState.QUEUED:
-                kind, payload = encode(Finished(state=RunState.CANCELLED, device_informed=True, reason=reason))
-                await connection.execute(
-                    update(runs)
-                    .where(mine)
-                    .values(
-                        state=RunState.CANCELLED.value,
-                        ended_at=func.now(),
-                        cancel_requested=True,
-                        cancel_reason=reason,
-                    )
-                )
-                await connection.execute(insert(run_events).values(run_id=run_id, seq=1, kind=kind, payload=payload))
-            elif state is RunState.RUNNING:
-                await connection.execute(
-                    update(runs)
-                    .where(mine, ~runs.c.cancel_requested)
-                    .values(cancel_requested=True, cancel_reason=reason)
-                )
-            await ring(connection, [f"run:{run_id}", f"cancel:{run_id}"])
-            return _run((await connection.execute(select(*RUN_COLUMNS).where(mine))).one())
+            return _run((await connection.execute(select(*RUN_COLUMNS).where(runs.c.run_id == run_id))).one())
 
     async def uninformed(self, user_id: str) -> list[Run]:
         """Return the terminal runs of the user whose device has still to be told, oldest first, at most 100."""
@@ -177,6 +157,34 @@ class SqlRuns:
         return _run(row)
 
 
+async def cancel(connection: AsyncConnection, user_id: str, run_id: str, reason: str) -> bool:
+    """Ask for a run's end in the connection's transaction; False when the user has no such run."""
+    mine = (runs.c.run_id == run_id) & (runs.c.user_id == user_id)
+    row = (await connection.execute(select(runs.c.state).where(mine).with_for_update())).one_or_none()
+    if row is None:
+        return False
+    state = RunState(row.state)
+    if state is RunState.QUEUED:
+        kind, payload = encode(Finished(state=RunState.CANCELLED, device_informed=True, reason=reason))
+        await connection.execute(
+            update(runs)
+            .where(mine)
+            .values(
+                state=RunState.CANCELLED.value,
+                ended_at=func.now(),
+                cancel_requested=True,
+                cancel_reason=reason,
+            )
+        )
+        await connection.execute(insert(run_events).values(run_id=run_id, seq=1, kind=kind, payload=payload))
+    elif state is RunState.RUNNING:
+        await connection.execute(
+            update(runs).where(mine, ~runs.c.cancel_requested).values(cancel_requested=True, cancel_reason=reason)
+        )
+    await ring(connection, [f"run:{run_id}", f"cancel:{run_id}"])
+    return True
+
+
 async def _refuse_too_many(connection: AsyncConnection, user_id: str) -> None:
     waiting = await connection.scalar(
         select(func.count()).where(runs.c.user_id == user_id, runs.c.state == RunState.QUEUED.value)
@@ -200,6 +208,7 @@ def _new_row(run_id: str, new: NewRun) -> dict[str, object]:
         "cancel_requested": False,
         "cancel_reason": "",
         "device_informed": True,
+        "outcome_counted": False,
     }
 
 

@@ -22,6 +22,16 @@ agents = Table(
     Column("last_run_at", TIMESTAMP(timezone=True)),
     Column("paused", Boolean, nullable=False),
     Column("pause_reason", Text, nullable=False),
+    Column("next_due_at", TIMESTAMP(timezone=True)),  # when the ticker looks at it next; null for never
+    Column("served_until", TIMESTAMP(timezone=True)),  # slots up to here are dealt with; null while it has never run
+    Column("waits_for_device", Boolean, nullable=False),  # it is due, and next_due_at is null until a device connects
+    Column("missed_slots", BigInteger, nullable=False),
+    Column("missed_reason", Text, nullable=False),
+    Column("missed_last", TIMESTAMP(timezone=True)),
+    Column("skipped_slots", BigInteger, nullable=False),
+    Column("skipped_reason", Text, nullable=False),
+    Column("skipped_last", TIMESTAMP(timezone=True)),
+    Column("failures_in_a_row", Integer, nullable=False),
 )
 
 requests = Table(
@@ -53,6 +63,7 @@ runs = Table(
     Column("cancel_reason", Text, nullable=False),
     Column("device_informed", Boolean, nullable=False),
     Column("report", JSONB),  # the folded journal of a terminal run, made when it is first asked for
+    Column("outcome_counted", Boolean, nullable=False),  # whether the agent's failures in a row know of its end
 )
 
 run_events = Table(

@@ -22,6 +22,7 @@ from orchestrator.agents.conversion import (
     request_hash,
     schedule_from_proto,
     schedule_to_proto,
+    timestamp,
 )
 from orchestrator.agents.domain import (
     Agent,
@@ -31,6 +32,7 @@ from orchestrator.agents.domain import (
     CatchUp,
     DataType,
     LocalDirectory,
+    LostSlots,
     OnOffline,
     Overlap,
     Schedule,
@@ -162,12 +164,21 @@ def test_an_agent_is_shown_with_all_that_is_known_of_it() -> None:
         last_run_at=NOON + timedelta(hours=2),
         paused=True,
         pause_reason="Holidays",
+        waits_for_device=True,
+        missed=LostSlots(count=3, last_reason="COALESCED", last_slot=NOON),
+        failures_in_a_row=2,
     )
 
     message = agent_to_proto(AgentView(agent=agent, next_run_at=NOON + timedelta(days=1), schedule_problem="cron: no"))
 
     assert all(message.HasField(name) for name in ("definition", "schedule", "last_run_at", "next_run_at"))
     assert {field.name for field, _ in message.ListFields()} == set(pb.Agent.DESCRIPTOR.fields_by_name)
+    assert (message.missed.count, message.missed.last_reason, message.missed.last_slot_time) == (
+        3,
+        "COALESCED",
+        timestamp(NOON),
+    )
+    assert not message.skipped.HasField("last_slot_time")
     assert message.next_run_at.ToDatetime(tzinfo=UTC) == NOON + timedelta(days=1)
 
 

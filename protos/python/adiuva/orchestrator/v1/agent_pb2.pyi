@@ -193,7 +193,10 @@ Global___CloudConnector: _TypeAlias = CloudConnector  # noqa: Y015
 
 @_typing.final
 class Schedule(_message.Message):
-    """When an agent starts by itself."""
+    """When an agent starts by itself: when a slot comes, if a device that can serve it is connected (its own, or any of the user's
+    when it is bound to none); and when such a device connects and the agent is overdue: a slot has passed since its last run, or
+    it has never run.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -364,6 +367,41 @@ class AgentDefinition(_message.Message):
 Global___AgentDefinition: _TypeAlias = AgentDefinition  # noqa: Y015
 
 @_typing.final
+class LostSlots(_message.Message):
+    """Slots of a schedule that started no run, of one kind."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    LAST_REASON_FIELD_NUMBER: _builtins.int
+    LAST_SLOT_TIME_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """How many, over the agent's life. Of one absence at most 100 are counted."""
+    last_reason: _builtins.str
+    """Why the last one was lost. Missed: COALESCED (a newer slot came before it could start), PAST_GRACE (nothing could start it
+    within the grace period). Skipped: RUN_UNDER_WAY (OVERLAP_SKIP), RUN_WAITING (OVERLAP_QUEUE_ONE, and one run waited
+    already), DEVICE_OFFLINE (ON_OFFLINE_SKIP). Empty when there are none.
+    """
+    @_builtins.property
+    def last_slot_time(self) -> _timestamp_pb2.Timestamp:
+        """The last one; unset when there are none."""
+
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+        last_reason: _builtins.str = ...,
+        last_slot_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_slot_time", b"last_slot_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "last_reason", b"last_reason", "last_slot_time", b"last_slot_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LostSlots: _TypeAlias = LostSlots  # noqa: Y015
+
+@_typing.final
 class Agent(_message.Message):
     """An agent as it is stored."""
 
@@ -381,6 +419,10 @@ class Agent(_message.Message):
     PAUSED_FIELD_NUMBER: _builtins.int
     PAUSE_REASON_FIELD_NUMBER: _builtins.int
     SCHEDULE_PROBLEM_FIELD_NUMBER: _builtins.int
+    WAITING_FOR_DEVICE_FIELD_NUMBER: _builtins.int
+    MISSED_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
+    FAILURES_IN_A_ROW_FIELD_NUMBER: _builtins.int
     agent_id: _builtins.str
     """The agent's id."""
     user_id: _builtins.str
@@ -393,6 +435,10 @@ class Agent(_message.Message):
     """Why it is paused."""
     schedule_problem: _builtins.str
     """What is wrong with the stored schedule, if anything: such a schedule never fires. Empty otherwise."""
+    waiting_for_device: _builtins.bool
+    """Whether a slot has come and starts its run when a device connects."""
+    failures_in_a_row: _builtins.int
+    """Runs that have failed in a row; pause_after_failures counts these. Resuming the agent begins anew."""
     @_builtins.property
     def definition(self) -> Global___AgentDefinition:
         """What it does."""
@@ -417,6 +463,14 @@ class Agent(_message.Message):
     def next_run_at(self) -> _timestamp_pb2.Timestamp:
         """When it starts next, jitter included; unset without a schedule, while paused, and past the end."""
 
+    @_builtins.property
+    def missed(self) -> Global___LostSlots:
+        """Slots that nothing could start in time; they are counted when the agent starts next."""
+
+    @_builtins.property
+    def skipped(self) -> Global___LostSlots:
+        """Slots that a policy of the schedule dropped."""
+
     def __init__(
         self,
         *,
@@ -432,10 +486,14 @@ class Agent(_message.Message):
         paused: _builtins.bool = ...,
         pause_reason: _builtins.str = ...,
         schedule_problem: _builtins.str = ...,
+        waiting_for_device: _builtins.bool = ...,
+        missed: Global___LostSlots | None = ...,
+        skipped: Global___LostSlots | None = ...,
+        failures_in_a_row: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "definition", b"definition", "last_run_at", b"last_run_at", "next_run_at", b"next_run_at", "schedule", b"schedule", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "definition", b"definition", "last_run_at", b"last_run_at", "missed", b"missed", "next_run_at", b"next_run_at", "schedule", b"schedule", "skipped", b"skipped", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "create_time", b"create_time", "definition", b"definition", "etag", b"etag", "last_run_at", b"last_run_at", "next_run_at", b"next_run_at", "pause_reason", b"pause_reason", "paused", b"paused", "schedule", b"schedule", "schedule_problem", b"schedule_problem", "update_time", b"update_time", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "create_time", b"create_time", "definition", b"definition", "etag", b"etag", "failures_in_a_row", b"failures_in_a_row", "last_run_at", b"last_run_at", "missed", b"missed", "next_run_at", b"next_run_at", "pause_reason", b"pause_reason", "paused", b"paused", "schedule", b"schedule", "schedule_problem", b"schedule_problem", "skipped", b"skipped", "update_time", b"update_time", "user_id", b"user_id", "waiting_for_device", b"waiting_for_device"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
