@@ -8,6 +8,7 @@ its run from the journal, so it may be given out more than once.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -23,6 +24,8 @@ HEARTBEAT_SECONDS = 2.0
 STALLED_SECONDS = 8.0
 """A worker that has been silent for so long is taken for dead. If it was not, the epoch stops its writes."""
 REAPER_SECONDS = 2.0
+PRUNE_EVERY = 15
+"""Rounds of the reaper: rows of workers that are long gone do no harm."""
 RESTART_SECONDS = 1.0
 POLLING_SECONDS = 5.0
 """NOTIFY starts jobs at once; polling only makes up for a notification that was lost."""
@@ -65,11 +68,12 @@ class Dispatch:
     async def reap(self) -> None:
         """Give the jobs of dead workers back to the queue, for ever."""
         manager = self._app.job_manager
-        while True:
+        for round_number in itertools.count():
             try:
                 for job in await manager.get_stalled_jobs(queue=QUEUE, seconds_since_heartbeat=STALLED_SECONDS):
                     await self._requeue(job.id)
-                await manager.prune_stalled_workers(seconds_since_heartbeat=STALLED_SECONDS * 4)
+                if round_number % PRUNE_EVERY == 0:
+                    await manager.prune_stalled_workers(seconds_since_heartbeat=STALLED_SECONDS * 4)
             except ConnectorException as error:
                 _log.warning("reaper_failed", error=type(error).__name__)
             await asyncio.sleep(REAPER_SECONDS)
