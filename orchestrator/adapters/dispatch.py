@@ -20,11 +20,11 @@ from procrastinate.exceptions import ConnectorException
 from orchestrator.adapters.sql.runs import QUEUE, TASK
 from orchestrator.adapters.sql.tables import SCHEMA
 
-HEARTBEAT_SECONDS = 2.0
-STALLED_SECONDS = 8.0
+HEARTBEAT_SECONDS = 3.0
+STALLED_SECONDS = 9.0
 """A worker that has been silent for so long is taken for dead. If it was not, the epoch stops its writes."""
-REAPER_SECONDS = 2.0
-PRUNE_EVERY = 15
+REAPER_SECONDS = 3.0
+PRUNE_EVERY = 10
 """Rounds of the reaper: rows of workers that are long gone do no harm."""
 RESTART_SECONDS = 1.0
 POLLING_SECONDS = 5.0
