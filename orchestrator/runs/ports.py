@@ -126,15 +126,6 @@ class RunQuery:
     """The created_at and run_id of the last run of the page before."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finish:
-    """How a run ended."""
-
-    state: RunState
-    device_informed: bool
-    reason: str = ""
-
-
 class Journals(Protocol):
     """The journals of all runs of this process; appends of all of them are committed in groups."""
 
