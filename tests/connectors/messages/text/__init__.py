@@ -1,0 +1,1 @@
+"""Tests of mails and chat messages as text."""
