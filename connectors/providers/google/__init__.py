@@ -1,0 +1,1 @@
+"""Google's consent, and how its APIs are called."""

@@ -1,0 +1,1 @@
+"""Microsoft's consent, and how Graph is called."""

@@ -1,0 +1,1 @@
+"""Outlook mail, by Graph."""

@@ -1,0 +1,1 @@
+"""Teams chats and channels, by Graph."""
