@@ -1,0 +1,1 @@
+"""The users' grants: how they begin, stay alive and end."""
