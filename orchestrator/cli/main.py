@@ -21,10 +21,11 @@ from orchestrator.cli.stack.errors import StackError
 
 GROUP = "adiuva.commands"
 ABOUT = "Adiuva's agents turn a freelancer's files and mail into projects, tasks, notes and timelines."
-ORDER = ("demo", "up", "agents", "runs", "devices", "device", "workspace")
+ORDER = ("demo", "up", "agents", "runs", "connections", "devices", "device", "workspace")
 """As a newcomer meets them; further commands follow by name."""
 HELP = {
     "agents": "Create, list, show, change and delete agents.",
+    "connections": "Link accounts at Gmail, Outlook and Teams, list, test and disconnect them.",
     "demo": "Run a local directory agent on a folder, from nothing, and show what it made.",
     "device": "Run the device agent: the part that lives on the user's laptop.",
     "devices": "List, show, enrol and revoke devices, and call their tools.",

@@ -11,7 +11,8 @@ from rich.markup import escape
 
 from adiuva_rpc.client_config import default_data_directory
 from orchestrator.cli.options import AsJson, Data, err, out, print_json, run
-from orchestrator.cli.stack.stack import Ports, Stack, stack
+from orchestrator.cli.stack.programs import Ports
+from orchestrator.cli.stack.stack import Stack, stack
 
 app = typer.Typer(add_completion=False)
 
@@ -34,10 +35,13 @@ def up(
     orchestrator_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 7001,
     bridge_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 7002,
     device_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 7003,
+    connectors_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 7004,
     json: AsJson = False,
 ) -> None:
     """Start PostgreSQL, the services over TLS and, with --root, a device agent. Ctrl-C stops all of it."""
-    ports = Ports(orchestrator=orchestrator_port, bridge=bridge_port, bridge_devices=device_port)
+    ports = Ports(
+        orchestrator=orchestrator_port, bridge=bridge_port, bridge_devices=device_port, connectors=connectors_port
+    )
     directory = (data or default_data_directory()).expanduser().absolute()
     try:
         run(_up(directory, ports, root or [], json=json))
@@ -67,6 +71,8 @@ def _facts(running: Stack) -> dict[str, object]:
         "orchestrator": running.config.orchestrator.target,
         "device_bridge": running.config.device_bridge.target,
         "devices": running.config.device_bridge.device_target,
+        "connectors": running.connectors,
+        "providers": running.providers,
         "client_file": str(running.client_file),
         "model": running.model,
         "logs": str(running.data / "logs"),
@@ -80,6 +86,7 @@ def _tell(running: Stack) -> None:
     out.print("[bold green]ready[/]")
     out.print(f"  orchestrator   {config.orchestrator.target}")
     out.print(f"  device bridge  {config.device_bridge.target}, for devices {config.device_bridge.device_target}")
+    out.print(f"  connectors     {running.connectors}, providers: {', '.join(running.providers) or 'none set up'}")
     out.print(f"  model          {running.model}")
     out.print(f"  client file    {escape(str(running.client_file))}")
     out.print(f"  logs           {escape(str(running.data / 'logs'))}")

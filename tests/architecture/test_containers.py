@@ -11,12 +11,17 @@ import pytest
 import yaml
 
 from adiuva_rpc.settings import PREFIX, Settings
+from connectors.settings import ConnectorsSettings
 from device_bridge.server.settings import BridgeSettings
 from orchestrator.settings import OrchestratorSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
-SERVICES: dict[str, type[Settings]] = {"orchestrator": OrchestratorSettings, "device_bridge": BridgeSettings}
+SERVICES: dict[str, type[Settings]] = {
+    "orchestrator": OrchestratorSettings,
+    "device_bridge": BridgeSettings,
+    "connectors": ConnectorsSettings,
+}
 CREDENTIAL_FILES = {
     "tokens/callers.json",
     "tokens/service",
@@ -52,7 +57,7 @@ def test_a_service_is_given_only_variables_that_it_reads_and_all_that_it_needs(s
     assert {name for name, required in known.items() if required} <= given
 
 
-@pytest.mark.parametrize("service", [*SERVICES, "credentials"])
+@pytest.mark.parametrize("service", [*SERVICES, "credentials", "keys"])
 def test_a_command_starts_a_module_that_exists(service: str) -> None:
     module = re.search(r"-m ([a-z_.]+)", command(service))
 
@@ -71,19 +76,25 @@ def test_published_ports_are_the_ones_that_the_service_listens_on(service: str) 
     assert listening == published == exposed
 
 
-def test_the_orchestrator_finds_the_bridge_where_it_listens() -> None:
-    target = COMPOSE["services"]["orchestrator"]["environment"]["ADIUVA_BRIDGE_TARGET"]
-    host, port = target.split(":")
+@pytest.mark.parametrize(
+    ("target", "listen"),
+    [
+        ("ADIUVA_BRIDGE_TARGET", "ADIUVA_BRIDGE_INTERNAL_LISTEN"),
+        ("ADIUVA_CONNECTORS_TARGET", "ADIUVA_CONNECTORS_LISTEN"),
+    ],
+)
+def test_the_orchestrator_finds_the_other_services_where_they_listen(target: str, listen: str) -> None:
+    host, port = COMPOSE["services"]["orchestrator"]["environment"][target].split(":")
 
     assert host in COMPOSE["services"]
-    assert COMPOSE["services"][host]["environment"]["ADIUVA_BRIDGE_INTERNAL_LISTEN"].endswith(f":{port}")
+    assert COMPOSE["services"][host]["environment"][listen].endswith(f":{port}")
     assert host in COMPOSE["services"]["credentials"]["command"]
 
 
 def test_every_credential_file_that_is_named_is_one_that_is_made(tmp_path: Path) -> None:
     from orchestrator.cli.stack.credentials import ensure_credentials
 
-    ensure_credentials(tmp_path, ["orchestrator", "device_bridge"])
+    ensure_credentials(tmp_path, ["orchestrator", "device_bridge", "connectors"])
     made = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     named = set(re.findall(r"/credentials/([a-z/.-]+)", (ROOT / "docker-compose.yml").read_text(encoding="utf-8")))
 

@@ -79,7 +79,9 @@ def test_the_lock_covers_what_the_project_asks_for() -> None:
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8").lower()
+    lock = "".join(
+        (ROOT / name).read_text(encoding="utf-8").lower() for name in ("requirements.lock", "requirements-clients.lock")
+    )
     wanted = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
     names = [re.split(r"[\[><=]", one)[0].lower().replace("_", "-") for one in wanted]
 

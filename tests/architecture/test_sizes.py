@@ -17,7 +17,7 @@ EXCEPTIONS: dict[str, str] = {
 
 SOURCES = sorted(
     path
-    for top in ("orchestrator", "device_bridge", "protos", "tests")
+    for top in ("orchestrator", "device_bridge", "connectors", "protos", "tests")
     for path in (ROOT / top).rglob("*.py")
     if "protos/python/adiuva/" not in str(path)
 )

@@ -29,7 +29,7 @@ class Credentials:
     server: ServerTls
     token_file: Path
     service_token: str
-    """The orchestrator's, at the bridge."""
+    """The orchestrator's, at the bridge and the connectors."""
     client_token: str
     """The user's own."""
 
@@ -67,13 +67,14 @@ def ensure_credentials(data: Path, names: Sequence[str] = ()) -> Credentials:
 
 
 def write_client_file(
-    data: Path, credentials: Credentials, *, orchestrator: str, bridge: str, bridge_devices: str
+    data: Path, credentials: Credentials, *, orchestrator: str, bridge: str, bridge_devices: str, connectors: str
 ) -> Path:
     """Write `client.json` (0600) and return its path: the endpoints, the authority and the user's token."""
     file = data / FILE_NAME
     content = {
         "orchestrator": {"target": orchestrator},
         "device_bridge": {"target": bridge, "device_target": bridge_devices},
+        "connectors": {"target": connectors},
         "ca_file": str(credentials.ca_file),
         "server_name": "localhost",
         "token": credentials.client_token,

@@ -8,31 +8,26 @@ import fcntl
 import os
 import signal
 import socket
-import sys
-import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from adiuva.device_bridge.v1 import device_service_pb2, device_service_pb2_grpc
 from adiuva_rpc.client_config import ClientConfig, load_client_config
 from adiuva_rpc.tls import TlsFileError
 from orchestrator.cli.stack.credentials import Credentials, ensure_credentials, write_client_file
 from orchestrator.cli.stack.database import database
 from orchestrator.cli.stack.errors import DataInUse, DataUnusable, PortInUse
-from orchestrator.cli.stack.process import Program, Ready, Report
-
-HOST = "127.0.0.1"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ports:
-    """Where the services listen on loopback; 0 lets the system choose."""
-
-    orchestrator: int = 7001
-    bridge: int = 7002
-    bridge_devices: int = 7003
+from orchestrator.cli.stack.process import Program, Report
+from orchestrator.cli.stack.programs import (
+    HOST,
+    Ports,
+    bridge_program,
+    connectors_program,
+    device_program,
+    key_file,
+    orchestrator_program,
+)
 
 
 @dataclass(slots=True)
@@ -45,9 +40,13 @@ class Stack:
     programs: list[Program]
     model: str
     """The model that runs use, for people."""
+    connectors: str
+    """Where the connectors listen."""
+    providers: list[str]
+    """The providers that are set up."""
 
     def program(self, name: str) -> Program:
-        """Return a program by its name: bridge, orchestrator or device."""
+        """Return a program by its name, such as `orchestrator`."""
         return next(program for program in self.programs if program.name == name)
 
 
@@ -81,21 +80,17 @@ async def stack(
             credentials = _credentials(data)
             progress("starting PostgreSQL")
             url = await parts.enter_async_context(database(data))
-            bridge = _bridge(data, url, credentials, ports)
+            bridge = bridge_program(data, url, credentials, ports)
             await _start(parts, bridge, progress)
-            orchestrator = _orchestrator(data, url, credentials, ports, bridge)
+            connectors = connectors_program(data, url, credentials, ports, await key_file(data))
+            await _start(parts, connectors, progress)
+            orchestrator = orchestrator_program(data, url, credentials, ports, bridge, connectors)
             await _start(parts, orchestrator, progress)
-            client_file = write_client_file(
-                data,
-                credentials,
-                orchestrator=f"{HOST}:{orchestrator.ready['port']}",
-                bridge=f"{HOST}:{bridge.ready['internal_port']}",
-                bridge_devices=f"{HOST}:{bridge.ready['device_port']}",
-            )
+            client_file = _write_client_file(data, credentials, bridge, connectors, orchestrator)
             config = load_client_config(client_file)
-            programs = [bridge, orchestrator]
+            programs = [bridge, connectors, orchestrator]
             if roots:
-                device = await _device(data, roots, config)
+                device = await device_program(data, roots, config)
                 await _start(parts, device, progress)
                 programs.append(device)
             keepers = await parts.enter_async_context(_cancelled_at_the_end())
@@ -108,6 +103,8 @@ async def stack(
                 config=config,
                 programs=programs,
                 model=orchestrator.ready.get("model", "offline"),
+                connectors=f"{HOST}:{connectors.ready['port']}",
+                providers=list(connectors.ready["providers"]),
             )
 
 
@@ -160,61 +157,17 @@ async def _cancelled_at_the_end() -> AsyncIterator[asyncio.TaskGroup]:
         pass
 
 
-def _bridge(data: Path, url: str, credentials: Credentials, ports: Ports) -> Program:
-    def environment(ready: Ready) -> Mapping[str, str]:
-        return {
-            "ADIUVA_DATABASE_URL": url,
-            "ADIUVA_BRIDGE_DEVICE_LISTEN": f"{HOST}:{ready.get('device_port', ports.bridge_devices)}",
-            "ADIUVA_BRIDGE_INTERNAL_LISTEN": f"{HOST}:{ready.get('internal_port', ports.bridge)}",
-            "ADIUVA_TOKEN_FILE": str(credentials.token_file),
-            "ADIUVA_TLS_CERT": str(credentials.server.cert),
-            "ADIUVA_TLS_KEY": str(credentials.server.key),
-        }
-
-    return Program(
-        "device bridge", [sys.executable, "-m", "device_bridge.server"], environment, data / "logs" / "bridge.log"
+def _write_client_file(
+    data: Path, credentials: Credentials, bridge: Program, connectors: Program, orchestrator: Program
+) -> Path:
+    return write_client_file(
+        data,
+        credentials,
+        orchestrator=f"{HOST}:{orchestrator.ready['port']}",
+        bridge=f"{HOST}:{bridge.ready['internal_port']}",
+        bridge_devices=f"{HOST}:{bridge.ready['device_port']}",
+        connectors=f"{HOST}:{connectors.ready['port']}",
     )
-
-
-def _orchestrator(data: Path, url: str, credentials: Credentials, ports: Ports, bridge: Program) -> Program:
-    def environment(ready: Ready) -> Mapping[str, str]:
-        variables = {
-            "ADIUVA_DATABASE_URL": url,
-            "ADIUVA_ORCHESTRATOR_LISTEN": f"{HOST}:{ready.get('port', ports.orchestrator)}",
-            "ADIUVA_TOKEN_FILE": str(credentials.token_file),
-            "ADIUVA_TLS_CERT": str(credentials.server.cert),
-            "ADIUVA_TLS_KEY": str(credentials.server.key),
-            "ADIUVA_BRIDGE_TARGET": f"{HOST}:{bridge.ready['internal_port']}",
-            "ADIUVA_BRIDGE_TOKEN": credentials.service_token,
-            "ADIUVA_BRIDGE_CA": str(credentials.ca_file),
-            "ADIUVA_BRIDGE_SERVER_NAME": "localhost",
-        }
-        # The names that every OpenAI-compatible tool uses.
-        for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
-            if value := os.environ.get(name):
-                variables[f"ADIUVA_{name}"] = value
-        return variables
-
-    return Program(
-        "orchestrator", [sys.executable, "-m", "orchestrator"], environment, data / "logs" / "orchestrator.log"
-    )
-
-
-async def _device(data: Path, roots: Sequence[Path], config: ClientConfig) -> Program:
-    code = "" if (data / "device" / "identity.json").exists() else await _enrolment_code(config)
-    command = [sys.executable, "-m", "device_bridge.agent", "--data", str(data), "--json"]
-    for root in roots:
-        command += ["--root", str(root)]
-    return Program(
-        "device agent", command, lambda _ready: {"ADIUVA_ENROLMENT_CODE": code}, data / "logs" / "device.log"
-    )
-
-
-async def _enrolment_code(config: ClientConfig) -> str:
-    async with config.channel(config.device_bridge) as channel:
-        request = device_service_pb2.CreateEnrolmentCodeRequest(request_id=str(uuid.uuid4()))
-        answer = await device_service_pb2_grpc.DeviceServiceStub(channel).CreateEnrolmentCode(request)
-        return answer.code
 
 
 def _credentials(data: Path) -> Credentials:
@@ -254,6 +207,7 @@ def _check_ports(ports: Ports) -> None:
         "--orchestrator-port": ports.orchestrator,
         "--bridge-port": ports.bridge,
         "--device-port": ports.bridge_devices,
+        "--connectors-port": ports.connectors,
     }
     for option, port in wanted.items():
         with contextlib.closing(socket.socket()) as probe:

@@ -2,6 +2,7 @@
 
     {"orchestrator": {"target": "127.0.0.1:7001"},
      "device_bridge": {"target": "127.0.0.1:7002", "device_target": "127.0.0.1:7003"},
+     "connectors": {"target": "127.0.0.1:7004"},
      "ca_file": "/path/tls/ca.pem", "server_name": "localhost", "token": "…"}
 
 The file is the user's own (0600): it holds a token.
@@ -60,6 +61,8 @@ class ClientConfig(BaseModel):
 
     orchestrator: Endpoint
     device_bridge: Endpoint
+    connectors: Endpoint | None = None
+    """None in a file of a stack without them."""
     ca_file: Path | None = None
     server_name: str | None = None
     token: SecretStr

@@ -1,0 +1,1 @@
+"""`adiuva connections` without its service, or with one that does as it is told."""
