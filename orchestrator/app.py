@@ -14,6 +14,7 @@ from adiuva_rpc.channel import bearer, connect
 from adiuva_rpc.server import Limits, RpcServer, serve_until_signal
 from adiuva_rpc.tls import ServerTls, channel_credentials
 from adiuva_rpc.tokens import TokenFile
+from orchestrator.adapters.connector_messages import ConnectorMessages
 from orchestrator.adapters.device_tools import BridgeDevices
 from orchestrator.adapters.dispatch import dispatch
 from orchestrator.adapters.metrics import PrometheusMeter, metrics_listener
@@ -24,13 +25,14 @@ from orchestrator.adapters.sql.agents import SqlAgents
 from orchestrator.adapters.sql.bell import SqlBell
 from orchestrator.adapters.sql.engine import engine
 from orchestrator.adapters.sql.journals import SqlJournals
+from orchestrator.adapters.sql.message_memory import SqlMessageMemory
 from orchestrator.adapters.sql.runs import SqlRuns
 from orchestrator.adapters.sql.schedules import SqlSchedules
 from orchestrator.agents.service import AgentService
 from orchestrator.agents.servicer import AgentServicer
 from orchestrator.policy import AGENT_SERVICE, POLICY, RUN_SERVICE
 from orchestrator.runs.completion import keep_informing
-from orchestrator.runs.ports import Model
+from orchestrator.runs.ports import Inbox, MessageMemory, Model
 from orchestrator.runs.service import RunService
 from orchestrator.runs.servicer import RunServicer
 from orchestrator.runs.worker import Worker
@@ -67,7 +69,8 @@ async def serve(settings: OrchestratorSettings) -> None:
         runs, journals, bell = SqlRuns(pool), SqlJournals(pool), SqlBell(database_url)
         agents, schedules = SqlAgents(pool), SqlSchedules(pool)
         devices = BridgeDevices(channel)
-        worker = Worker(runs=runs, journals=journals, devices=devices, model=model, bell=bell, clock=now)
+        inbox = await parts.enter_async_context(chosen_inbox(settings, SqlMessageMemory(pool)))
+        worker = Worker(runs=runs, journals=journals, devices=devices, model=model, bell=bell, clock=now, inbox=inbox)
         execute = counting_ends(worker.run, schedules)
         jobs = await parts.enter_async_context(dispatch(database_url, execute, concurrency=settings.concurrent_runs))
         await parts.enter_async_context(metrics_listener(settings.metrics_listen))
@@ -125,6 +128,21 @@ async def chosen_model(settings: OrchestratorSettings) -> AsyncIterator[Model]:
         yield model
     finally:
         await model.aclose()
+
+
+@asynccontextmanager
+async def chosen_inbox(settings: OrchestratorSettings, memory: MessageMemory) -> AsyncIterator[Inbox | None]:
+    """Give where messages come from, None where no connectors service is set up."""
+    if settings.connectors_target is None or settings.connectors_token is None:
+        yield None
+        return
+    async with connect(
+        settings.connectors_target,
+        tls=channel_credentials(settings.connectors_ca) if settings.connectors_ca else None,
+        authorization=bearer(settings.connectors_token.get_secret_value()),
+        server_name=settings.connectors_server_name,
+    ) as channel:
+        yield Inbox(messages=ConnectorMessages(channel), memory=memory)
 
 
 def server_tls(settings: OrchestratorSettings) -> ServerTls | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from adiuva_rpc.addresses import ListenAddress
 from adiuva_rpc.settings import Secret, Settings
@@ -29,6 +29,14 @@ class OrchestratorSettings(Settings):
     """The authority that the bridge's certificate comes from; unset only on loopback without TLS."""
     bridge_server_name: str | None = None
     """The name in the bridge's certificate, when it is not the target's host."""
+    connectors_target: str | None = None
+    """host:port of the connectors service; unset where there is none, and then runs over messages fail."""
+    connectors_token: Secret | None = Field(default=None, validate_default=True)
+    """The orchestrator's SERVICE token at the connectors; required with a target."""
+    connectors_ca: Path | None = None
+    """The authority that the connectors' certificate comes from; unset only on loopback without TLS."""
+    connectors_server_name: str | None = None
+    """The name in the connectors' certificate, when it is not the target's host."""
     openai_api_key: Secret | None = None
     """With it, the runs use an OpenAI-compatible endpoint; without it, the built-in offline model."""
     openai_base_url: str = "https://api.openai.com/v1"
@@ -39,6 +47,13 @@ class OrchestratorSettings(Settings):
     metrics_listen: ListenAddress | None = None
     """host:port, on loopback only, where Prometheus finds figures at /metrics; unset for nowhere."""
     log_level: str = "INFO"
+
+    @field_validator("connectors_token")
+    @classmethod
+    def _token_for_target(cls, token: Secret | None, info: ValidationInfo) -> Secret | None:
+        if token is None and info.data.get("connectors_target"):
+            raise ValueError("is required with ADIUVA_CONNECTORS_TARGET")
+        return token
 
     @field_validator("metrics_listen")
     @classmethod

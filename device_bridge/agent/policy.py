@@ -29,6 +29,9 @@ CONTROL = "control"
 FILESYSTEM = "filesystem"
 PROJECTS = "projects"
 
+MESSAGE_PREFIX = "message:"
+"""What the id of a message begins with. It is no wire path: a root's name holds no colon, so nothing can be opened."""
+
 _FILE_TOOLS = frozenset({"read_file_content", "get_file_metadata"})
 
 
@@ -52,7 +55,7 @@ class Policy:
     read_only: bool
     directories: tuple[str, ...]
     files: frozenset[str] | None
-    """The group's files; None when the scope has no file list."""
+    """The group's files or the ids of its messages; None when the scope has no list."""
     data_types: frozenset[str]
     budgets: Budgets
 
@@ -91,7 +94,7 @@ def policy_from_arguments(arguments: JsonObject) -> Policy:
         tools=frozenset(arguments["tools"]),
         read_only=arguments["read_only"],
         directories=tuple(sorted(set(map(normalise, arguments["directories"])))),
-        files=None if files is None else frozenset(map(normalise, files)),
+        files=None if files is None else frozenset(map(_normal_source, files)),
         data_types=frozenset(arguments["data_types"]),
         budgets=Budgets(**arguments["budgets"]),
     )
@@ -237,7 +240,7 @@ def _decide_source(call: ToolCall, _spec: ToolSpec, policy: Policy, _usage: Usag
         return None
     return Failure(
         reason=Reason.INVALID_ARGUMENT,
-        message="source: must be the path of one of the group's files, exactly as listed.",
+        message="source: must be one of the group's files or messages, exactly as listed.",
     )
 
 
@@ -261,9 +264,13 @@ _RULES: tuple[Callable[[ToolCall, ToolSpec, Policy, Usage], Failure | None], ...
 )
 
 
+def _normal_source(source: str) -> str:
+    return source if source.startswith(MESSAGE_PREFIX) else normalise(source)
+
+
 def _is_listed(source: str, files: frozenset[str]) -> bool:
     try:
-        return normalise(source) in files
+        return _normal_source(source) in files
     except ToolError:
         return False
 

@@ -12,6 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from adiuva.connectors.v1 import message_pb2
 from adiuva.orchestrator.v1 import agent_pb2 as pb, agent_service_pb2 as service_pb
 from adiuva_rpc.errors import InvalidArgument
 from orchestrator.agents.domain import (
@@ -23,6 +24,7 @@ from orchestrator.agents.domain import (
     DataType,
     LocalDirectory,
     LostSlots,
+    MessageFilter,
     OnOffline,
     Overlap,
     Schedule,
@@ -63,6 +65,8 @@ _Path = Sequence[str]
 
 MAX_MASK_PATHS: Final = 100
 _SHOWN_CHARS = 100
+_OWN_PACKAGES: Final = {service_pb.DESCRIPTOR.package, message_pb2.DESCRIPTOR.package}
+"""Of the messages whose fields a mask may name one by one."""
 _MAX_DURATION_SECONDS = 315_576_000_000
 """The range of google.protobuf.Duration."""
 _NANOS = 1_000_000_000
@@ -103,10 +107,38 @@ def definition_to_proto(definition: AgentDefinition) -> pb.AgentDefinition:
                 )
             )
         case CloudConnector() as cloud:
-            message.cloud_connector.CopyFrom(
-                pb.CloudConnector(connection_id=cloud.connection_id, filter_json=cloud.filter_json)
-            )
+            message.cloud_connector.connection_id = cloud.connection_id
+            if cloud.filter != MessageFilter():
+                message.cloud_connector.filter.CopyFrom(filter_to_proto(cloud.filter))
     return message
+
+
+def filter_to_proto(wanted: MessageFilter) -> message_pb2.MessageFilter:
+    """Return the filter on the wire."""
+    return message_pb2.MessageFilter(
+        senders=wanted.senders,
+        recipients=wanted.recipients,
+        subject_contains=wanted.subject_contains,
+        containers=wanted.containers,
+        unread_only=wanted.unread_only,
+        has_attachment=wanted.has_attachment,
+        include_sent=wanted.include_sent,
+        provider_query=wanted.provider_query,
+    )
+
+
+def filter_from_proto(message: message_pb2.MessageFilter) -> MessageFilter:
+    """Return the filter."""
+    return MessageFilter(
+        senders=tuple(message.senders),
+        recipients=tuple(message.recipients),
+        subject_contains=tuple(message.subject_contains),
+        containers=tuple(message.containers),
+        unread_only=message.unread_only,
+        has_attachment=message.has_attachment,
+        include_sent=message.include_sent,
+        provider_query=message.provider_query,
+    )
 
 
 def schedule_from_proto(message: pb.Schedule) -> Schedule:
@@ -232,7 +264,7 @@ def _source_from_proto(message: pb.AgentDefinition) -> LocalDirectory | CloudCon
             )
         case "cloud_connector":
             cloud = message.cloud_connector
-            return CloudConnector(connection_id=cloud.connection_id, filter_json=cloud.filter_json)
+            return CloudConnector(connection_id=cloud.connection_id, filter=filter_from_proto(cloud.filter))
         case _:
             raise InvalidArgument("definition.source", "local_directory or cloud_connector is required")
 
@@ -332,7 +364,7 @@ def _check_path(path: _Path) -> None:
 def _below(field: FieldDescriptor) -> Descriptor | None:
     """Return the message whose fields a path may go on to name; None for what is changed as a whole."""
     below = field.message_type
-    if field.is_repeated or below is None or below.file.package != service_pb.DESCRIPTOR.package:
+    if field.is_repeated or below is None or below.file.package not in _OWN_PACKAGES:
         return None
     return below
 

@@ -30,11 +30,32 @@ class LocalDirectory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MessageFilter:
+    """Which messages are meant. Empty fields exclude nothing; the others must all hold.
+
+    Whether a provider can express a field is the connectors service's to say, when messages are fetched.
+    """
+
+    senders: tuple[str, ...] = ()
+    """Addresses, or domains with a leading `@`; case is ignored."""
+    recipients: tuple[str, ...] = ()
+    """Of to and cc; written as senders."""
+    subject_contains: tuple[str, ...] = ()
+    containers: tuple[str, ...] = ()
+    """Labels, folders, chats or channels, as the provider names them; empty for its default."""
+    unread_only: bool = False
+    has_attachment: bool = False
+    include_sent: bool = False
+    provider_query: str = field(default="", repr=False)
+    """A search in the provider's own words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CloudConnector:
     """New messages of an account that the user has linked."""
 
     connection_id: str
-    filter_json: str = ""
+    filter: MessageFilter = MessageFilter()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

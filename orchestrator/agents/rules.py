@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from datetime import timedelta
 from typing import Final, NoReturn
 
 from adiuva_rpc.errors import InvalidArgument
-from orchestrator.agents.domain import AgentDefinition, Budgets, CloudConnector, LocalDirectory, Schedule
+from orchestrator.agents.domain import (
+    AgentDefinition,
+    Budgets,
+    CloudConnector,
+    LocalDirectory,
+    MessageFilter,
+    Schedule,
+)
 from orchestrator.schedules import validity
 
 MAX_NAME_CHARS: Final = 200
 MAX_PROMPT_CHARS: Final = 8_000
 MAX_REASON_CHARS: Final = 500
-MAX_FILTER_CHARS: Final = 16_384
+MAX_ADDRESSES: Final = 100
+MAX_ADDRESS_CHARS: Final = 320
+MAX_SUBJECTS: Final = 20
+MAX_SUBJECT_CHARS: Final = 200
+MAX_CONTAINERS: Final = 50
+MAX_CONTAINER_CHARS: Final = 512
+MAX_QUERY_CHARS: Final = 1_000
 MAX_PATHS: Final = 20
 MAX_PATH_BYTES: Final = 1_024
 MAX_PATH_COMPONENTS: Final = 64
@@ -33,6 +45,8 @@ MAX_BUDGETS: Final = Budgets(
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
 _EXTENSION = re.compile(r"\.[^\s/\\*?]+")
+_ADDRESS = re.compile(r"[^\s@<>(),;:\"\\]*@[^\s@<>(),;:\"\\]+")
+"""Of a mail address or, when nothing stands before the `@`, of a domain."""
 _ELSEWHERE = re.compile(r"[/\\~]|[^/]*:")  # a root's name holds no colon
 
 
@@ -162,20 +176,30 @@ def _path_fault(path: str) -> str:
 def _check_cloud_connector(cloud: CloudConnector) -> None:
     if not _ID.fullmatch(cloud.connection_id):
         _refuse("cloud_connector.connection_id", "the id of a connection is required")
-    if len(cloud.filter_json) > MAX_FILTER_CHARS:
-        _refuse("cloud_connector.filter_json", f"at most {MAX_FILTER_CHARS} characters")
-    if cloud.filter_json and not _is_json_object(cloud.filter_json):
-        _refuse("cloud_connector.filter_json", "must be a JSON object, or empty")
+    _check_filter(cloud.filter)
 
 
-def _is_json_object(text: str) -> bool:
-    def refuse(_constant: str) -> NoReturn:
-        raise ValueError
+def _check_filter(wanted: MessageFilter) -> None:
+    field = "cloud_connector.filter"
+    for name, addresses in (("senders", wanted.senders), ("recipients", wanted.recipients)):
+        _check_list(f"{field}.{name}", addresses, MAX_ADDRESSES, MAX_ADDRESS_CHARS)
+        for index, address in enumerate(addresses):
+            if not _ADDRESS.fullmatch(address):
+                _refuse(f"{field}.{name}[{index}]", "must be a mail address, or a domain such as '@example.org'")
+    _check_list(f"{field}.subject_contains", wanted.subject_contains, MAX_SUBJECTS, MAX_SUBJECT_CHARS)
+    _check_list(f"{field}.containers", wanted.containers, MAX_CONTAINERS, MAX_CONTAINER_CHARS)
+    if len(wanted.provider_query) > MAX_QUERY_CHARS or _controls(wanted.provider_query):
+        _refuse(f"{field}.provider_query", f"at most {MAX_QUERY_CHARS} characters, without control characters")
 
-    try:
-        return isinstance(json.loads(text, parse_constant=refuse), dict)
-    except (ValueError, RecursionError):
-        return False
+
+def _check_list(field: str, texts: tuple[str, ...], most: int, most_chars: int) -> None:
+    if len(texts) > most:
+        _refuse(field, f"at most {most}")
+    for index, text in enumerate(texts):
+        if not text.strip() or len(text) > most_chars or _controls(text):
+            _refuse(f"{field}[{index}]", f"1 to {most_chars} characters are required, without control characters")
+        if text in texts[:index]:
+            _refuse(f"{field}[{index}]", "is named twice")
 
 
 def _check_prompt(prompt: str) -> None:

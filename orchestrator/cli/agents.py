@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,6 +30,24 @@ from orchestrator.cli.scheduling import (
     schedule_line,
     schedule_of,
 )
+from orchestrator.cli.sources import (
+    Connection,
+    Containers,
+    Device,
+    Directories,
+    Extensions,
+    HasAttachment,
+    IncludeSent,
+    Query,
+    Recipients,
+    Senders,
+    Subjects,
+    Unread,
+    change_source,
+    filter_of,
+    source_line,
+    with_source,
+)
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Create, list, show, change, pause and delete agents."
@@ -44,23 +63,27 @@ class DataTypeName(StrEnum):
     PROJECTS = "projects"
 
 
-Directories = Annotated[
-    list[str] | None,
-    typer.Option("--directory", "-d", help="A root's name on the device, or a folder below one. Can be repeated."),
-]
 Types = Annotated[
     list[DataTypeName] | None, typer.Option("--type", "-t", help="What it may work on; everything by default.")
 ]
-Extensions = Annotated[
-    list[str] | None, typer.Option("--extension", "-e", help="Only files ending so, such as .md. Can be repeated.")
-]
-Device = Annotated[str, typer.Option("--device", help="The device; any connected one of the user by default.")]
 Instructions = Annotated[str, typer.Option("--instructions", help="The user's own instructions for the agent.")]
 ClientAgentId = Annotated[
     str, typer.Option("--client-agent-id", help="The client's own UUID of the agent; a new one by default.")
 ]
 Cron = Annotated[str, typer.Option("--cron", help="When it starts by itself, such as '0 7 * * 1-5'.")]
 Agent = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's id.")]
+
+
+def bare_definition(
+    *, name: str, types: list[DataTypeName] | None, instructions: str, client_agent_id: str
+) -> agent_pb2.AgentDefinition:
+    """Return the definition of an agent as the options tell it, without what it looks at."""
+    return agent_pb2.AgentDefinition(
+        display_name=name,
+        client_agent_id=client_agent_id or str(uuid.uuid4()),
+        data_types=_types_of(types or list(DataTypeName)),
+        prompt_template=instructions,
+    )
 
 
 def definition(
@@ -73,25 +96,33 @@ def definition(
     instructions: str,
     client_agent_id: str,
 ) -> agent_pb2.AgentDefinition:
-    """Return the definition of a local directory agent as the options tell it."""
-    return agent_pb2.AgentDefinition(
-        display_name=name,
-        client_agent_id=client_agent_id or str(uuid.uuid4()),
-        local_directory=agent_pb2.LocalDirectory(
-            device_id=device, directory_paths=directories, file_extensions=extensions or ()
-        ),
-        data_types=[agent_pb2.DataType.Value(f"DATA_TYPE_{kind.name}") for kind in types or list(DataTypeName)],
-        prompt_template=instructions,
-    )
+    """Return the definition of a local directory agent."""
+    bare = bare_definition(name=name, types=types, instructions=instructions, client_agent_id=client_agent_id)
+    local = agent_pb2.LocalDirectory(device_id=device, directory_paths=directories, file_extensions=extensions)
+    bare.local_directory.CopyFrom(local)
+    return bare
+
+
+def _types_of(types: list[DataTypeName]) -> list[agent_pb2.DataType.ValueType]:
+    return [agent_pb2.DataType.Value(f"DATA_TYPE_{kind.name}") for kind in types]
 
 
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(help="The agent's name.")],
     directory: Directories = None,
+    connection: Connection = "",
     kind: Types = None,
     extension: Extensions = None,
     device: Device = "",
+    sender: Senders = None,
+    recipient: Recipients = None,
+    subject: Subjects = None,
+    container: Containers = None,
+    unread: Unread = None,
+    has_attachment: HasAttachment = None,
+    include_sent: IncludeSent = None,
+    query: Query = None,
     instructions: Instructions = "",
     client_agent_id: ClientAgentId = "",
     cron: Cron = "",
@@ -108,27 +139,33 @@ def create(
     client: Client = None,
     json: AsJson = False,
 ) -> None:
-    """Create a local directory agent."""
-    if not directory:
-        raise usage_error("name at least one folder with --directory; `adiuva devices list` shows the devices' roots")
+    """Create an agent that looks through folders, or through new messages of a connection."""
+    described = with_source(
+        bare_definition(name=name, types=kind, instructions=instructions, client_agent_id=client_agent_id),
+        directories=directory,
+        extensions=extension,
+        device=device,
+        connection=connection,
+        wanted=filter_of(sender, recipient, subject, container, unread, has_attachment, include_sent, query),
+    )
     schedule, named = schedule_of(
         cron, timezone, jitter, catch_up, grace, overlap, on_offline, starts, ends, pause_after
     )
     if named and not cron:
         raise usage_error("--timezone, --jitter and what else tells when it starts need --cron")
+    _create(described, schedule if cron else None, check=check, client=client, json=json)
+
+
+def _create(
+    described: agent_pb2.AgentDefinition,
+    schedule: agent_pb2.Schedule | None,
+    *,
+    check: bool,
+    client: Path | None,
+    json: bool,
+) -> None:
     request = pb.CreateAgentRequest(
-        request_id=str(uuid.uuid4()),
-        definition=definition(
-            name=name,
-            directories=directory,
-            types=kind,
-            extensions=extension,
-            device=device,
-            instructions=instructions,
-            client_agent_id=client_agent_id,
-        ),
-        schedule=schedule if cron else None,
-        validate_only=check,
+        request_id=str(uuid.uuid4()), definition=described, schedule=schedule, validate_only=check
     )
 
     async def work() -> pb.CreateAgentResponse:
@@ -155,7 +192,7 @@ def list_agents(
         print_json(as_dict(answer))
         return
     if not answer.agents:
-        out.print("No agents yet. `adiuva agents create NAME --directory ROOT` makes one.")
+        out.print("No agents yet. `adiuva agents create NAME --directory ROOT` makes one, or --connection ID.")
         return
     table = Table(
         Column("agent", no_wrap=True),
@@ -171,7 +208,7 @@ def list_agents(
         table.add_row(
             agent.agent_id,
             escape(printable(agent.definition.display_name)),
-            escape(printable(_source(agent.definition))),
+            escape(printable(source_line(agent.definition))),
             schedule_line(agent),
             last,
         )
@@ -194,8 +231,17 @@ def update(
     agent: Agent,
     name: Annotated[str | None, typer.Option("--name", help="A new name.")] = None,
     directory: Directories = None,
+    connection: Connection = "",
     kind: Types = None,
     extension: Extensions = None,
+    sender: Senders = None,
+    recipient: Recipients = None,
+    subject: Subjects = None,
+    container: Containers = None,
+    unread: Unread = None,
+    has_attachment: HasAttachment = None,
+    include_sent: IncludeSent = None,
+    query: Query = None,
     instructions: Annotated[str | None, typer.Option("--instructions", help="New instructions.")] = None,
     cron: Annotated[str | None, typer.Option("--cron", help="A new schedule; '' removes it.")] = None,
     timezone: TimeZone = "",
@@ -211,23 +257,15 @@ def update(
     json: AsJson = False,
 ) -> None:
     """Change what the options name, and nothing else."""
-    changed = agent_pb2.AgentDefinition()
-    paths: list[str] = []
-    if name is not None:
-        changed.display_name = name
-        paths.append("definition.display_name")
-    if directory:
-        changed.local_directory.directory_paths.extend(directory)
-        paths.append("definition.local_directory.directory_paths")
-    if extension:
-        changed.local_directory.file_extensions.extend(extension)
-        paths.append("definition.local_directory.file_extensions")
+    changed = agent_pb2.AgentDefinition(data_types=_types_of(kind or []))
+    wanted = filter_of(sender, recipient, subject, container, unread, has_attachment, include_sent, query)
+    paths = change_source(changed, directories=directory, extensions=extension, connection=connection, wanted=wanted)
     if kind:
-        changed.data_types.extend(agent_pb2.DataType.Value(f"DATA_TYPE_{one.name}") for one in kind)
         paths.append("definition.data_types")
-    if instructions is not None:
-        changed.prompt_template = instructions
-        paths.append("definition.prompt_template")
+    for field, text in (("display_name", name), ("prompt_template", instructions)):
+        if text is not None:
+            setattr(changed, field, text)
+            paths.append(f"definition.{field}")
     schedule, named = schedule_of(
         cron or "", timezone, jitter, catch_up, grace, overlap, on_offline, starts, ends, pause_after
     )
@@ -242,7 +280,10 @@ def update(
         schedule=schedule if named else None,
         update_mask=FieldMask(paths=paths),
     )
+    _update(request, client=client, json=json)
 
+
+def _update(request: pb.UpdateAgentRequest, *, client: Path | None, json: bool) -> None:
     async def work() -> pb.UpdateAgentResponse:
         async with orchestrator(client) as channel:
             return await pb_grpc.AgentServiceStub(channel).UpdateAgent(request)
@@ -325,7 +366,7 @@ def _show(agent: agent_pb2.Agent, *, json: bool) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_row("agent", agent.agent_id or "(checked, not created)")
     table.add_row("name", escape(printable(agent.definition.display_name)))
-    table.add_row("looks at", escape(printable(_source(agent.definition))))
+    table.add_row("looks at", escape(printable(source_line(agent.definition))))
     table.add_row("works on", _types(agent.definition))
     if agent.definition.prompt_template:
         table.add_row("instructions", escape(printable(agent.definition.prompt_template)))
@@ -333,14 +374,6 @@ def _show(agent: agent_pb2.Agent, *, json: bool) -> None:
     table.add_row("last run", agent.last_run_at.ToJsonString() if agent.HasField("last_run_at") else "never")
     table.add_row("client id", agent.definition.client_agent_id)
     out.print(table)
-
-
-def _source(definition: agent_pb2.AgentDefinition) -> str:
-    if definition.HasField("cloud_connector"):
-        return f"connection {definition.cloud_connector.connection_id}"
-    local = definition.local_directory
-    endings = f" ({', '.join(local.file_extensions)})" if local.file_extensions else ""
-    return ", ".join(local.directory_paths) + endings
 
 
 def _types(definition: agent_pb2.AgentDefinition) -> str:

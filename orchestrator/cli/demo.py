@@ -24,14 +24,15 @@ from adiuva.orchestrator.v1 import agent_pb2, run_pb2, run_service_pb2 as pb, ru
 from orchestrator.cli.agents import DataTypeName, definition
 from orchestrator.cli.options import AsJson, as_dict, err, out, print_json, printable, run, usage_error
 from orchestrator.cli.runs import run_table
-from orchestrator.cli.stack.stack import Ports, Stack, stack
+from orchestrator.cli.stack.programs import Ports
+from orchestrator.cli.stack.stack import Stack, stack
 from orchestrator.cli.watching import watch
 
 app = typer.Typer(add_completion=False)
 
 SAMPLE = Path(__file__).resolve().parents[2] / "tests" / "sample" / "files"
 SAMPLE_NAME = "sample"
-FREE_PORTS = Ports(orchestrator=0, bridge=0, bridge_devices=0)
+FREE_PORTS = Ports(orchestrator=0, bridge=0, bridge_devices=0, connectors=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

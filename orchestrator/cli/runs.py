@@ -14,15 +14,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from adiuva.orchestrator.v1 import run_pb2, run_service_pb2 as pb, run_service_pb2_grpc as pb_grpc
-from orchestrator.cli.agents import (
-    ClientAgentId,
-    Device,
-    Directories,
-    Extensions,
-    Instructions,
-    Types,
-    definition,
-)
+from orchestrator.cli.agents import ClientAgentId, Instructions, Types, bare_definition
 from orchestrator.cli.options import (
     AsJson,
     Client,
@@ -35,6 +27,23 @@ from orchestrator.cli.options import (
     run,
     usage_error,
 )
+from orchestrator.cli.sources import (
+    Connection,
+    Containers,
+    Device,
+    Directories,
+    Extensions,
+    HasAttachment,
+    IncludeSent,
+    Query,
+    Recipients,
+    Senders,
+    Subjects,
+    Unread,
+    filter_of,
+    source_line,
+    with_source,
+)
 from orchestrator.cli.watching import TERMINAL, watch as watch_run
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Start, watch, list, show and cancel runs.")
@@ -45,11 +54,22 @@ GOOD = frozenset({run_pb2.RUN_STATE_SUCCEEDED, run_pb2.RUN_STATE_PARTIAL})
 
 @app.command()
 def start(
-    agent: Annotated[str, typer.Argument(help="The agent's id; leave it out to describe a run with --directory.")] = "",
+    agent: Annotated[
+        str, typer.Argument(help="The agent's id; leave it out to describe a run with --directory or --connection.")
+    ] = "",
     directory: Directories = None,
+    connection: Connection = "",
     kind: Types = None,
     extension: Extensions = None,
     device: Device = "",
+    sender: Senders = None,
+    recipient: Recipients = None,
+    subject: Subjects = None,
+    container: Containers = None,
+    unread: Unread = None,
+    has_attachment: HasAttachment = None,
+    include_sent: IncludeSent = None,
+    query: Query = None,
     instructions: Instructions = "",
     client_agent_id: ClientAgentId = "",
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show the run until it ends.")] = False,
@@ -58,23 +78,22 @@ def start(
     json: AsJson = False,
 ) -> None:
     """Start a run of an agent, or of a definition given here. Exit code 1 when a watched run fails."""
-    if bool(agent) == bool(directory):
-        raise usage_error("name an agent, or describe the run with --directory; not both")
+    if bool(agent) == bool(directory or connection):
+        raise usage_error("name an agent, or describe the run with --directory or --connection; not both")
     request = pb.StartRunRequest(request_id=str(uuid.uuid4()), trigger=run_pb2.TRIGGER_MANUAL, validate_only=check)
     if agent:
         request.agent_id = agent
     else:
-        request.definition.CopyFrom(
-            definition(
-                name=f"Run of {', '.join(directory or ())}"[:200],
-                directories=directory or [],
-                types=kind,
-                extensions=extension,
-                device=device,
-                instructions=instructions,
-                client_agent_id=client_agent_id,
-            )
+        described = with_source(
+            bare_definition(name="", types=kind, instructions=instructions, client_agent_id=client_agent_id),
+            directories=directory,
+            extensions=extension,
+            device=device,
+            connection=connection,
+            wanted=filter_of(sender, recipient, subject, container, unread, has_attachment, include_sent, query),
         )
+        described.display_name = f"Run of {source_line(described)}"[:200]
+        request.definition.CopyFrom(described)
 
     async def work() -> run_pb2.Run:
         async with orchestrator(client) as channel:
@@ -129,7 +148,7 @@ def list_runs(
     table = Table(
         Column("run", no_wrap=True),
         Column("started", no_wrap=True),
-        Column("files", justify="right", no_wrap=True),
+        Column("done", justify="right", no_wrap=True),
         Column("made", justify="right", no_wrap=True),
         Column("state and agent", overflow="fold"),
         box=SIMPLE_HEAD,
@@ -197,7 +216,8 @@ def run_table(shown: run_pb2.Run) -> Table:
     table.add_row("run", shown.run_id or "(checked, not started)")
     table.add_row("state", _state(shown))
     table.add_row("trigger", trigger_line(shown))
-    table.add_row("files", f"{shown.counts.items_processed} of {shown.counts.items_found} processed")
+    items = "messages" if shown.definition.HasField("cloud_connector") else "files"
+    table.add_row(items, f"{shown.counts.items_processed} of {shown.counts.items_found} processed")
     for label, counts in (
         ("created", shown.counts.created),
         ("updated", shown.counts.updated),

@@ -44,11 +44,11 @@ class Seen:
                 }.get(event.state_changed.phase, self.doing)
             case "items_found":
                 self.found = event.items_found.count
-                self.doing = "sorting the files by project"
+                self.doing = "sorting what is new"
             case "group_started":
                 self.groups[event.group_started.group] = event.group_started.title
             case "model_called":
-                self.doing = f"thinking about {self.groups.get(event.model_called.group) or 'the files'}"
+                self.doing = f"thinking about {self.groups.get(event.model_called.group) or 'what is new'}"
             case "tool_answered":
                 self._took_effect(event.tool_answered)
             case "item_processed":
@@ -62,7 +62,7 @@ class Seen:
         where = self.groups.get(answered.group, "")
         if answered.effects:
             self.doing = f"writing {answered.effects[0].title}"
-        elif answered.tool == "read_file_content":
+        elif answered.tool in {"read_file_content", "read_message"}:
             self.doing = f"reading {where}" if where else "reading"
         for effect in answered.effects:
             self.made[effect.entity_type] += effect.kind == "CREATED"

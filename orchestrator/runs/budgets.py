@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from orchestrator.agents.domain import Budgets
 from orchestrator.runs.domain import BudgetExceeded, EffectKind
@@ -70,6 +70,10 @@ class Budget:
         finally:
             self._tool_calls -= 1
             self._creates -= creates
+
+    def time_left(self) -> timedelta:
+        """Return how much longer the run may go on; not below zero."""
+        return max(self._limits.max_wall_time - (self._clock() - self._started_at), timedelta(0))
 
     def _check_time(self) -> None:
         limit = self._limits.max_wall_time

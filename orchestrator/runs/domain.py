@@ -74,29 +74,46 @@ class Run:
 
     @property
     def agent_key(self) -> str:
-        """The id under which the device remembers what was processed."""
+        """The agent's id, the same at each of its runs: what was processed is remembered under it."""
         return self.definition.client_agent_id or self.agent_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """A file that is to be processed, as the inventory found it."""
+    """A file or message that is to be processed, as the run found it."""
 
     path: str
+    """A wire path, or a message's id."""
     size_bytes: int
     mtime_ns: int
+    """When the file was changed last, or the message came in; 0 where unknown."""
+    thread: str = ""
+    """The conversation that a message belongs to."""
+    tries: int = 0
+    """In how many earlier runs the message was left unprocessed because its group failed."""
+    failures: int = 0
+    """How many of these tell against the message itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A place to which the cursor of a connection may be moved."""
+
+    items: int
+    """So many of the run's items, in their order, must be done before."""
+    cursor_token: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Files that are processed together, with one conversation."""
+    """Files, or messages of one thread, that are processed together, with one conversation."""
 
     group_id: str
     """`g1`, `g2` …: part of the call ids, so it must not depend on anything a crash could change."""
     project_id: str
     """The existing project that the files belong to; empty for none."""
     title: str
-    """For people: the project's name or the folder's."""
+    """For people: the project's name or the folder's; a number for a thread, whose subject is message text."""
     items: tuple[Item, ...]
 
 
@@ -268,6 +285,14 @@ class ConnectorsUnavailable(RunFault):
     """No connectors service serves the run's messages."""
 
     reason = "CONNECTORS_UNAVAILABLE"
+
+
+class ConnectionFault(RunFault):
+    """The messages of a connection cannot be fetched. `connection_faults` has the reasons."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class BudgetExceeded(RunFault):

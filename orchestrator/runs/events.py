@@ -11,7 +11,7 @@ from datetime import datetime
 
 from pydantic import TypeAdapter
 
-from orchestrator.runs.domain import Group, Item, Phase, RunError, RunState, ToolOutcome
+from orchestrator.runs.domain import Checkpoint, Group, Item, Phase, RunError, RunState, ToolOutcome
 from orchestrator.runs.messages import ProjectSummary, ToolRequest
 
 
@@ -41,15 +41,32 @@ class PhaseStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemsFound:
-    """The inventory: every file that changed since it was last processed, and the projects there were. Comes once."""
+    """What there is to do: the files that changed, with the projects there were; or the new messages, oldest first.
+
+    Comes once.
+    """
 
     items: tuple[Item, ...]
     projects: tuple[ProjectSummary, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MessagesFetched:
+    """Messages were fetched. More than one of these: a takeover has fetched again, and only the last one counts."""
+
+    checkpoints: tuple[Checkpoint, ...] = ()
+    """In the order of the messages."""
+    redelivered: int = 0
+    """How many messages came again although an earlier run had processed them."""
+    outrun: int = 0
+    """So many of the run's items are older than a message that an earlier run has processed."""
+    more: bool = False
+    """Whether there were more messages than one run takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Grouped:
-    """Triage has decided. Comes once."""
+    """What belongs together is decided. Comes once."""
 
     groups: tuple[Group, ...]
 
@@ -107,7 +124,10 @@ class ToolCalled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolAnswered:
-    """A tool call has ended, on the device or before it was sent (`sent` is False: bad arguments, not allowed)."""
+    """A tool call has ended, on the device or without being sent.
+
+    `sent` is False for bad arguments, for what is not allowed, and for what the run answers itself.
+    """
 
     conversation: str
     step: int
@@ -120,10 +140,25 @@ class ToolAnswered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemProcessed:
-    """A file was processed to the end, and the device has marked it so."""
+    """A file or message was processed to the end.
+
+    The device has marked a file so; a message is remembered in the transaction that stores this event.
+    """
 
     group: str
     item: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemFailed:
+    """A message was left unprocessed because its group failed. It is remembered as an `ItemProcessed` is."""
+
+    group: str
+    item: str
+    blamed: bool = False
+    """Whether it tells against the message: other work of the agent got on meanwhile."""
+    given_up: bool = False
+    """Whether it is not tried again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +200,7 @@ Event = (
     | DeviceChosen
     | PhaseStarted
     | ItemsFound
+    | MessagesFetched
     | Grouped
     | ConversationStarted
     | ModelCalled
@@ -172,6 +208,7 @@ Event = (
     | ToolCalled
     | ToolAnswered
     | ItemProcessed
+    | ItemFailed
     | GroupFinished
     | ErrorRecorded
     | Concluded
@@ -183,6 +220,7 @@ KINDS: dict[str, type[Event]] = {
     "device_chosen": DeviceChosen,
     "phase_started": PhaseStarted,
     "items_found": ItemsFound,
+    "messages_fetched": MessagesFetched,
     "grouped": Grouped,
     "conversation_started": ConversationStarted,
     "model_called": ModelCalled,
@@ -190,6 +228,7 @@ KINDS: dict[str, type[Event]] = {
     "tool_called": ToolCalled,
     "tool_answered": ToolAnswered,
     "item_processed": ItemProcessed,
+    "item_failed": ItemFailed,
     "group_finished": GroupFinished,
     "error_recorded": ErrorRecorded,
     "concluded": Concluded,

@@ -10,13 +10,14 @@ from secrets import token_hex
 import structlog
 
 from adiuva_rpc.failpoints import failpoint
-from orchestrator.agents.domain import LocalDirectory
+from orchestrator.agents.domain import CloudConnector
 from orchestrator.runs.budgets import Budget, Clock
 from orchestrator.runs.cancellation import Cancellation
+from orchestrator.runs.cloud import account_for_failures, inbox_of, work_on_messages
 from orchestrator.runs.completion import inform, log_differences
+from orchestrator.runs.cursor import move_cursor
 from orchestrator.runs.domain import (
     BudgetExceeded,
-    ConnectorsUnavailable,
     Phase,
     RunCancelled,
     RunError,
@@ -26,7 +27,7 @@ from orchestrator.runs.domain import (
 from orchestrator.runs.events import Claimed, Concluded, DeviceChosen, ErrorRecorded, Event, Finished, PhaseStarted
 from orchestrator.runs.inventory import MAX_NAMED, take_inventory
 from orchestrator.runs.journal import RunJournal
-from orchestrator.runs.ports import Devices, Model
+from orchestrator.runs.ports import Devices, Inbox, Model
 from orchestrator.runs.processing import process_groups
 from orchestrator.runs.progress import Progress
 from orchestrator.runs.settling import settle
@@ -49,6 +50,7 @@ async def execute(
     devices: Devices,
     model: Model,
     clock: Clock,
+    inbox: Inbox | None = None,
     cancellation: Cancellation | None = None,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     marker: Callable[[], str] = new_marker,
@@ -63,6 +65,7 @@ async def execute(
         devices: The devices of the users.
         model: Answers the questions of the run.
         clock: Tells the time.
+        inbox: Gives messages; None where there is no connectors service.
         cancellation: Somebody's wish that the run may end, if one can come. It is granted within seconds.
         limits: How far a run goes.
         marker: Makes the random marker of a new run.
@@ -81,70 +84,36 @@ async def execute(
     if progress.concluded is None:
         fault: Exception | None = None
         try:
-            bench = await _set_up(
-                journal,
+            bench = Workbench(
+                journal=journal,
                 devices=devices,
                 model=model,
-                clock=clock,
+                budget=Budget(run.definition.budgets, progress, started_at=run.started_at or clock(), clock=clock),
                 cancellation=cancellation,
+                clock=clock,
                 limits=limits,
-                marker=marker,
             )
-            await _work(bench)
+            await _work(bench, inbox, marker)
         except WorkerStopped:
             raise
         except Exception as error:  # noqa: BLE001 - every run reaches a terminal state; the error is recorded and logged
             fault = error
         await _conclude(journal, fault)
+    if inbox is not None:
+        await move_cursor(run, progress, inbox.messages, within=limits.commit_wait)
     await _finish(journal, devices, cancellation, limits.completion_wait)
 
 
-async def _set_up(
-    journal: RunJournal,
-    *,
-    devices: Devices,
-    model: Model,
-    clock: Clock,
-    cancellation: Cancellation,
-    limits: Limits,
-    marker: Callable[[], str],
-) -> Workbench:
-    """Find the run's device and its tools; a run that was begun keeps its device."""
-    run, progress = journal.run, journal.progress
-    source = run.definition.source
-    if not isinstance(source, LocalDirectory):
-        raise ConnectorsUnavailable(
-            "No connectors service is set up here, so messages cannot be fetched. The operator has to add one."
-        )
-
-    budget = Budget(run.definition.budgets, progress, started_at=run.started_at or clock(), clock=clock)
-    bench = Workbench(
-        journal=journal,
-        devices=devices,
-        model=model,
-        budget=budget,
-        cancellation=cancellation,
-        clock=clock,
-        limits=limits,
-    )
-    if not progress.device_id:
-        chosen = await cancellation.interrupt(partial(devices.choose, run.user_id, source.device_id))
-        manifest = await bench.load_tools(chosen.device_id)
-        await journal.append(DeviceChosen(device_id=chosen.device_id, tools_hash=manifest.hash, data_marker=marker()))
-        await bench.begin(Phase.TRIAGE)
-    else:
-        # A takeover often follows a restart of everything: a call waits for the device, a question does not.
-        await bench.begin(Phase.TRIAGE)
-        await bench.load_tools(progress.device_id)
-    return bench
-
-
-async def _work(bench: Workbench) -> None:
+async def _work(bench: Workbench, inbox: Inbox | None, marker: Callable[[], str]) -> None:
     """Find, sort and process; each part only as far as the journal does not hold it yet."""
-    journal, progress = bench.journal, bench.progress
     source = bench.run.definition.source
-    if not isinstance(source, LocalDirectory):
-        raise TypeError(type(source).__name__)
+    if isinstance(source, CloudConnector):
+        messages = inbox_of(inbox)
+        await _set_up(bench, "", marker, looks=False)
+        await work_on_messages(bench, messages, source)
+        return
+    await _set_up(bench, source.device_id, marker, looks=True)
+    journal, progress = bench.journal, bench.progress
     if progress.groups is None:
         if progress.phase is Phase.NONE:
             await journal.append(PhaseStarted(phase=Phase.TRIAGE))
@@ -158,9 +127,35 @@ async def _work(bench: Workbench) -> None:
         await process_groups(bench, progress.groups)
 
 
+async def _set_up(bench: Workbench, device_id: str, marker: Callable[[], str], *, looks: bool) -> None:
+    """Find the run's device and its tools; a run that was begun keeps its device.
+
+    Args:
+        bench: The run's.
+        device_id: The agent's; empty for any connected device of the user.
+        marker: Makes the random marker of a new run.
+        looks: Whether the run looks around on the device before it has groups.
+    """
+    run, progress = bench.run, bench.progress
+    if not progress.device_id:
+        chosen = await bench.cancellation.interrupt(partial(bench.devices.choose, run.user_id, device_id))
+        manifest = await bench.load_tools(chosen.device_id)
+        await bench.journal.append(
+            DeviceChosen(device_id=chosen.device_id, tools_hash=manifest.hash, data_marker=marker())
+        )
+        if looks:
+            await bench.begin(Phase.TRIAGE)
+    else:
+        # A takeover often follows a restart of everything: a call waits for the device, a question does not.
+        await bench.begin(Phase.TRIAGE)
+        await bench.load_tools(progress.device_id)
+
+
 async def _conclude(journal: RunJournal, fault: Exception | None) -> None:
     """Decide how the run ends, and journal it with what ended it early, if anything did."""
     run, progress = journal.run, journal.progress
+    if isinstance(run.definition.source, CloudConnector):
+        await account_for_failures(journal)
     cancelled = isinstance(fault, RunCancelled)
     errors: list[RunError] = []
     if fault is not None and not cancelled:

@@ -15,7 +15,15 @@ from typing import Any
 from adiuva_rpc.failpoints import failpoint
 from orchestrator.runs.arguments import BadArguments, canonical_json, check_arguments, parse_arguments
 from orchestrator.runs.call_ids import call_id
-from orchestrator.runs.domain import BudgetExceeded, EffectClass, Phase, ToolFailure, ToolOutcome, ToolSpec
+from orchestrator.runs.domain import (
+    BudgetExceeded,
+    EffectClass,
+    JsonObject,
+    Phase,
+    ToolFailure,
+    ToolOutcome,
+    ToolSpec,
+)
 from orchestrator.runs.events import ConversationStarted, ModelAnswered, ModelCalled, ToolAnswered, ToolCalled
 from orchestrator.runs.messages import Brief, Message, ModelAnswer, ModelRequest, ToolRequest, User
 from orchestrator.runs.progress import Conversation, Step
@@ -26,6 +34,10 @@ _TOOL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 Review = Callable[[str, Conversation], str]
 """Returns what is wrong with a final text, as a remark for the model; empty when it is fine."""
+
+
+OwnTool = Callable[[JsonObject, Conversation, tuple[int, int]], ToolOutcome]
+"""Answers a call that is not for the device: from its checked arguments, what was said before, and its place."""
 
 
 def accept(_text: str, _conversation: Conversation) -> str:
@@ -54,6 +66,8 @@ class Talk:
     """How many of its calls may ask for tools."""
     prepared: tuple[ToolRequest, ...] = ()
     """Tool calls made before the model is first asked."""
+    own_tools: Mapping[str, OwnTool] = field(default_factory=dict)
+    """Those of `tools` that the run answers itself."""
     response_schema: Mapping[str, Any] | None = None
     review: Review = accept
     max_remarks: int = 0
@@ -195,7 +209,13 @@ async def _answer_request(bench: Workbench, talk: Talk, step: int, index: int, r
     if isinstance(arguments_json, ToolFailure):
         await bench.journal.append(answered(outcome=ToolOutcome(failure=arguments_json), sent=False))
         return
+    own = talk.own_tools.get(request.name)
     with bench.budget.tool_call(request.name):
+        if own is not None:
+            conversation = bench.progress.conversations[talk.conversation]
+            outcome = own(parse_arguments(arguments_json), conversation, (step, index))
+            await bench.journal.append(answered(outcome=outcome, sent=False))
+            return
         await bench.journal.append(
             ToolCalled(conversation=talk.conversation, step=step, index=index, call_id=place, tool=request.name)
         )

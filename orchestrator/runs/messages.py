@@ -87,13 +87,15 @@ class ProcessingBrief:
     """What a processing conversation is about: the facts from which its prompts are rendered."""
 
     items: tuple[str, ...]
-    """Wire paths of the group's files."""
+    """Wire paths of the group's files, or the ids of its messages."""
     data_types: frozenset[DataType]
     project: ProjectSummary | None
     """The existing project that the files belong to; None for standalone files."""
     title: str
     """The project's or folder's name; for standalone files the folder that they share, or empty for loose ones."""
     instructions: str = field(default="", repr=False)
+    messages: bool = False
+    """Whether the items are messages of one conversation; then `project` is None and `title` empty."""
 
 
 Brief = TriageBrief | ProcessingBrief

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from orchestrator.agents.domain import DataType, LocalDirectory
+from orchestrator.agents.domain import CloudConnector, DataType, LocalDirectory
 from orchestrator.runs.domain import Item, JsonObject, Phase, Run, ToolSpec
 
 FILE_TOOLS = ("list_directory", "get_file_metadata", "read_file_content")
@@ -33,19 +33,27 @@ MAX_INVENTORY_CALLS = 2_000
 _MOST_CALLS, _MOST_READ_BYTES, _MOST_CREATES = 100_000, 2**40, 10_000
 
 
-def allowed_tools(phase: Phase, data_types: Iterable[DataType]) -> tuple[str, ...]:
-    """Return the names of the tools that a model may call in a phase, in the order in which it is shown them."""
+def allowed_tools(phase: Phase, data_types: Iterable[DataType], *, files: bool = True) -> tuple[str, ...]:
+    """Return the names of the tools that a model may call in a phase, in the order in which it is shown them.
+
+    Args:
+        phase: The phase.
+        data_types: What the agent works on.
+        files: Whether it works on files. A run over messages has no business with the user's files, and no triage.
+    """
     if phase is Phase.TRIAGE:
-        return TRIAGE_TOOLS
+        return TRIAGE_TOOLS if files else ()
     if phase is Phase.PROCESSING:
         chosen = [name for kind in ordered(data_types) for name in DATA_TYPE_TOOLS[kind]]
-        return (*FILE_TOOLS, *PROJECT_READING_TOOLS, *chosen)
+        return (*(FILE_TOOLS if files else ()), *PROJECT_READING_TOOLS, *chosen)
     return ()
 
 
-def offered_tools(phase: Phase, data_types: Iterable[DataType], tools: Mapping[str, ToolSpec]) -> tuple[ToolSpec, ...]:
-    """Return the tools that a model is shown: the allowed ones that the device has."""
-    return tuple(tools[name] for name in allowed_tools(phase, data_types) if name in tools)
+def offered_tools(
+    phase: Phase, data_types: Iterable[DataType], tools: Mapping[str, ToolSpec], *, files: bool = True
+) -> tuple[ToolSpec, ...]:
+    """Return the tools that a model is shown: the allowed ones that the device has. Arguments as `allowed_tools`."""
+    return tuple(tools[name] for name in allowed_tools(phase, data_types, files=files) if name in tools)
 
 
 def ordered(data_types: Iterable[DataType]) -> list[DataType]:
@@ -61,12 +69,14 @@ def begin_run_arguments(run: Run, phase: Phase, group: str = "", items: Iterable
         run: The run.
         phase: TRIAGE or PROCESSING.
         group: The group's id; empty for triage.
-        items: The group's files, to which reading and sources are limited; None for no list.
+        items: The group's files or messages, to which reading and sources are limited; None for no list.
     """
     definition = run.definition
     source = definition.source
     reading = phase is Phase.TRIAGE
-    tools = {*allowed_tools(phase, definition.data_types), *(INVENTORY_TOOLS if reading else ())}
+    files = not isinstance(source, CloudConnector)
+    inventory = INVENTORY_TOOLS if reading and files else ()
+    tools = {*allowed_tools(phase, definition.data_types, files=files), *inventory}
     budgets = definition.budgets
     return {
         "phase": phase.value,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from orchestrator.agents.domain import Agent, AgentDefinition
 from orchestrator.runs.domain import DeviceCall, Run, RunState, ToolOutcome, ToolSpec, Trigger
 from orchestrator.runs.events import Event, StoredEvent
+from orchestrator.runs.incoming import Fetch, FetchEvent
 from orchestrator.runs.messages import ModelAnswer, ModelRequest
 from orchestrator.runs.report import RunReport
 
@@ -88,6 +89,71 @@ class Devices(Protocol):
         ...
 
 
+class Messages(Protocol):
+    """The new messages of the users' connections, each subscriber's from its own cursor on.
+
+    A message comes again until a commit has moved the cursor past it.
+    """
+
+    def fetch(self, wanted: Fetch) -> AsyncGenerator[FetchEvent, None]:
+        """Yield what is new: `Begun` first, messages oldest first with marks between them, `Ended` last.
+
+        Nothing moves by it. Closing the generator cancels what is under way. The newest fetch of a subscriber wins:
+        the marks of older ones can be committed no more.
+
+        Raises:
+            ConnectionFault: the connection, the provider, the filter or a refusal; the reason says which.
+            ConnectorsUnavailable: the service was not there, or left in the middle: fetching again may help.
+        """
+        ...
+
+    async def commit(self, user_id: str, connection_id: str, cursor_token: str) -> None:
+        """Move the cursor to a mark, within seconds. Safe to repeat; a cursor never moves back.
+
+        Raises:
+            ConnectionFault, ConnectorsUnavailable: it is not known to have moved.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failures:
+    """In how many runs a message was left unprocessed because its group failed."""
+
+    tries: int
+    blamed: int
+    """How many of these tell against the message itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """What earlier runs of an agent made of messages."""
+
+    done: frozenset[str] = frozenset()
+    """Processed, or given up."""
+    failures: Mapping[str, Failures] = field(default_factory=dict)
+
+
+class MessageMemory(Protocol):
+    """What became of each message, for each agent and connection. Journals write it, with the events that tell it."""
+
+    async def recall(self, run: Run, message_ids: Sequence[str]) -> Remembered:
+        """Return what earlier runs of the run's agent made of these messages of its connection.
+
+        Raises:
+            JournalLost: it cannot be read now; the run goes on later.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inbox:
+    """Everything that a run needs to have messages."""
+
+    messages: Messages
+    memory: MessageMemory
+
+
 class Agents(Protocol):
     """The stored agents, as far as starting a run needs them."""
 
@@ -132,7 +198,8 @@ class Journals(Protocol):
     async def append(self, run_id: str, epoch: int, events: Sequence[tuple[int, Event]]) -> None:
         """Store the events under their seq numbers, in order, and return once they are committed.
 
-        A `Finished` event makes the run terminal in the same transaction.
+        A `Finished` event makes the run terminal in the same transaction; an `ItemProcessed` or `ItemFailed` of a
+        message is remembered for its agent in the same transaction.
 
         Raises:
             Fenced: the run has another epoch, or is terminal: nothing was stored.

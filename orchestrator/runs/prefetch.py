@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from orchestrator.agents.domain import DataType
 from orchestrator.runs.arguments import BadArguments, canonical_json, check_arguments
 from orchestrator.runs.domain import Group, Item, JsonObject, ToolSpec
+from orchestrator.runs.incoming import MESSAGE_PREFIX
 from orchestrator.runs.messages import ToolRequest
 from orchestrator.runs.policy import ordered
+from orchestrator.runs.progress import READ_MESSAGE
 
 MAX_FILE_BYTES = 64 * 1024
 MAX_GROUP_BYTES = 256 * 1024
@@ -21,11 +23,11 @@ def prepared_requests(
 ) -> tuple[ToolRequest, ...]:
     """Return the tool calls that are made for a model before it is first asked.
 
-    The records of the group's project, or, for standalone files, all projects and the records of none; then the small
-    files, as many as fit. Tools that are not among `tools` are left out.
+    The records of the group's project, or, for standalone files and messages, all projects and the records of none;
+    then the small files, as many as fit, or all messages. Tools that are not among `tools` are left out.
     """
     by_name = {spec.name: spec for spec in tools}
-    wanted = [*_record_calls(group, data_types, by_name), *_file_calls(group.items)]
+    wanted = [*_record_calls(group, data_types, by_name), *_reading_calls(group.items)]
     calls = [(name, arguments) for name, arguments in wanted if name in by_name]
     return tuple(
         ToolRequest(request_id=f"prepared-{number}", name=name, arguments_json=canonical_json(arguments))
@@ -56,9 +58,12 @@ def _of_project(project_id: str, tool: ToolSpec | None) -> JsonObject:
     return arguments
 
 
-def _file_calls(items: Sequence[Item]) -> Iterator[tuple[str, JsonObject]]:
+def _reading_calls(items: Sequence[Item]) -> Iterator[tuple[str, JsonObject]]:
     size = 0
     for item in items:
-        if item.size_bytes <= MAX_FILE_BYTES and size + item.size_bytes <= MAX_GROUP_BYTES:
+        if item.path.startswith(MESSAGE_PREFIX):
+            # Groups of messages are made so that all of them fit.
+            yield READ_MESSAGE, {"message_id": item.path}
+        elif item.size_bytes <= MAX_FILE_BYTES and size + item.size_bytes <= MAX_GROUP_BYTES:
             size += item.size_bytes
             yield "read_file_content", {"path": item.path}

@@ -1,4 +1,4 @@
-"""Processing: each group of files in a conversation of its own, several at a time."""
+"""Processing: each group of files or messages in a conversation of its own, several at a time."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from adiuva_rpc.failpoints import failpoint
+from orchestrator.agents.domain import CloudConnector, LocalDirectory
 from orchestrator.runs.domain import (
     BudgetExceeded,
     DeviceOffline,
@@ -21,19 +22,14 @@ from orchestrator.runs.domain import (
     WorkerStopped,
 )
 from orchestrator.runs.events import GroupFinished, ItemProcessed
-from orchestrator.runs.loop import Talk, converse
-from orchestrator.runs.messages import ProcessingBrief
-from orchestrator.runs.policy import offered_tools
-from orchestrator.runs.prefetch import prepared_requests
-from orchestrator.runs.progress import Conversation
-from orchestrator.runs.prompts import processing_system, processing_user, unread_remark
-from orchestrator.runs.reading import FILE_REASONS, look_at_reading
+from orchestrator.runs.loop import converse
+from orchestrator.runs.reading import ITEM_REASONS, look_at_reading
+from orchestrator.runs.talks import file_talk, message_talk
 from orchestrator.runs.together import together
 from orchestrator.runs.workbench import Workbench, error_of
 
 MAX_MODEL_FAULTS = 3
 """So many groups without an answer in a row, and the run stops asking."""
-MAX_REMARKS = 1
 MAX_SUMMARY_CHARS = 2_000
 
 _ENDS_THE_RUN = (RunCancelled, BudgetExceeded, DeviceOffline, DeviceUnknown, ModelUnauthenticated)
@@ -50,8 +46,8 @@ class _Halt:
 async def process_groups(bench: Workbench, groups: Sequence[Group]) -> None:
     """Process the groups that are not finished, and journal what became of each.
 
-    A group that fails leaves its files to the next run; the others go on. Groups of the same project or folder follow
-    each other, so that the later ones see what the earlier ones made.
+    A group that fails leaves its files or messages to the next run; the others go on. Groups of the same project,
+    folder or thread follow each other, so that the later ones see what the earlier ones made.
 
     Raises:
         RunFault: what keeps all groups from going on. Groups that it stopped are left open in the journal.
@@ -76,7 +72,7 @@ async def _process_chain(bench: Workbench, chain: Sequence[Group], halt: _Halt) 
 
 async def _process_group(bench: Workbench, group: Group, halt: _Halt) -> None:
     name = group.group_id
-    if any(error.group == name and error.reason not in FILE_REASONS for error in bench.progress.errors):
+    if any(error.group == name and error.reason not in ITEM_REASONS for error in bench.progress.errors):
         # The worker before this one had seen it fail.
         await bench.journal.append(GroupFinished(group=name, succeeded=False))
         return
@@ -100,48 +96,16 @@ async def _process_group(bench: Workbench, group: Group, halt: _Halt) -> None:
 
 async def _work_on(bench: Workbench, group: Group) -> None:
     await bench.begin(Phase.PROCESSING, group.group_id, group.items)
-    summary = await converse(bench, _talk(bench, group))
+    messages = isinstance(bench.run.definition.source, CloudConnector)
+    summary = await converse(bench, message_talk(bench, group) if messages else file_talk(bench, group))
     await _close(bench, group, summary)
 
 
-def _talk(bench: Workbench, group: Group) -> Talk:
-    definition = bench.run.definition
-    projects = (project for project in bench.progress.projects if project.project_id == group.project_id)
-    brief = ProcessingBrief(
-        items=tuple(item.path for item in group.items),
-        data_types=definition.data_types,
-        project=next(projects, None),
-        title=group.title,
-        instructions=definition.prompt_template,
-    )
-    tools = offered_tools(Phase.PROCESSING, definition.data_types, bench.tools)
-    return Talk(
-        conversation=group.group_id,
-        phase=Phase.PROCESSING,
-        group=group.group_id,
-        system=processing_system(brief, bench.progress.data_marker),
-        user=processing_user(brief),
-        brief=brief,
-        tools=tools,
-        max_steps=bench.limits.processing_steps,
-        prepared=prepared_requests(group, definition.data_types, tools),
-        review=partial(_review, group),
-        max_remarks=MAX_REMARKS,
-    )
-
-
-def _review(group: Group, _text: str, conversation: Conversation) -> str:
-    reading = look_at_reading(group.items, conversation)
-    if not reading.unread and not reading.unfinished:
-        return ""
-    return unread_remark(reading.unread, reading.unfinished)
-
-
 async def _close(bench: Workbench, group: Group, summary: str) -> None:
-    """Have the device mark what was done, and journal how the group ended."""
+    """Have the device mark the files that are done, and journal how the group ended."""
     name = group.group_id
     reading = look_at_reading(group.items, bench.progress.conversations[name])
-    if reading.done:
+    if reading.done and isinstance(bench.run.definition.source, LocalDirectory):
         failpoint("orchestrator.before_mark_processed")
         files: list[JsonObject] = [
             {"path": item.path, "size_bytes": item.size_bytes, "mtime_ns": item.mtime_ns} for item in reading.done

@@ -18,8 +18,10 @@ from orchestrator.runs.events import (
     Finished,
     Grouped,
     GroupFinished,
+    ItemFailed,
     ItemProcessed,
     ItemsFound,
+    MessagesFetched,
     ModelAnswered,
     ModelCalled,
     PhaseStarted,
@@ -29,7 +31,10 @@ from orchestrator.runs.events import (
 )
 from orchestrator.runs.messages import Assistant, Message, ProjectSummary, System, ToolAnswer, ToolRequest, User
 
-READING_TOOLS = frozenset({"read_file_content"})
+READ_MESSAGE = "read_message"
+"""The tool that gives a message. The run answers it itself."""
+
+READING_TOOLS = frozenset({"read_file_content", READ_MESSAGE})
 """The tools whose answers count as bytes read."""
 
 TIMEOUT = "TIMEOUT"
@@ -103,11 +108,15 @@ class Progress:
     """None until the inventory is known."""
     projects: tuple[ProjectSummary, ...] = ()
     """The existing projects, as the inventory found them."""
+    fetched: MessagesFetched | None = None
+    """What the last fetch of messages brought; None before one."""
     groups: tuple[Group, ...] | None = None
-    """None until triage has decided."""
+    """None until it is decided what belongs together."""
     conversations: dict[str, Conversation] = field(default_factory=dict)
     finished_groups: dict[str, GroupFinished] = field(default_factory=dict)
     processed: set[str] = field(default_factory=set)
+    failed: dict[str, ItemFailed] = field(default_factory=dict)
+    """Messages whose group failed, once that is accounted for."""
     effects: list[Effect] = field(default_factory=list)
     effects_concluded: int = 0
     """How many of the effects were known when the run was concluded: what the device is told never changes after."""
@@ -130,7 +139,7 @@ class Progress:
         return Counter(effect.entity_type for effect in effects if effect.kind.value == kind)
 
     def unprocessed(self) -> tuple[str, ...]:
-        """Return the files that were found and not processed."""
+        """Return the files or messages that were found and not processed."""
         return tuple(item.path for item in self.items or () if item.path not in self.processed)
 
     def apply(self, event: Event) -> None:
@@ -138,7 +147,7 @@ class Progress:
         match event:
             case ConversationStarted() | ModelCalled() | ModelAnswered() | ToolAnswered() | ToolCalled():
                 self._apply_to_conversation(event)
-            case ItemProcessed() | GroupFinished() | ErrorRecorded() | Concluded() | Finished():
+            case ItemProcessed() | ItemFailed() | GroupFinished() | ErrorRecorded() | Concluded() | Finished():
                 self._apply_result(event)
             case PhaseStarted(phase=phase):
                 self.phase = phase
@@ -146,15 +155,21 @@ class Progress:
                 self.device_id, self.data_marker = event.device_id, event.data_marker
             case ItemsFound():
                 self.items, self.projects = event.items, event.projects
+            case MessagesFetched():
+                self.fetched = event
             case Grouped(groups=groups):
                 self.groups = groups
             case Claimed():
                 pass
 
-    def _apply_result(self, event: ItemProcessed | GroupFinished | ErrorRecorded | Concluded | Finished) -> None:
+    def _apply_result(
+        self, event: ItemProcessed | ItemFailed | GroupFinished | ErrorRecorded | Concluded | Finished
+    ) -> None:
         match event:
             case ItemProcessed(item=item):
                 self.processed.add(item)
+            case ItemFailed(item=item):
+                self.failed[item] = event
             case GroupFinished(group=group):
                 self.finished_groups[group] = event
             case ErrorRecorded(error=error):

@@ -15,7 +15,7 @@ from orchestrator.agents.domain import DataType
 from orchestrator.runs.domain import Item
 from orchestrator.runs.messages import ProcessingBrief, ProjectSummary, TriageBrief
 from orchestrator.runs.policy import ordered
-from orchestrator.runs.rules import RULES
+from orchestrator.runs.rules import rules
 
 STANDALONE = "standalone"
 """What triage calls the files of no existing project."""
@@ -92,9 +92,9 @@ def triage_system(brief: TriageBrief, marker: str) -> str:
     """Return the system prompt of triage."""
     return _TRIAGE.format(
         standalone=STANDALONE,
-        data_types=_names(brief.data_types),
-        data=_DATA.format(marker=marker),
-        instructions=_instructions(brief.instructions),
+        data_types=named_types(brief.data_types),
+        data=data_rules(marker),
+        instructions=own_instructions(brief.instructions),
     )
 
 
@@ -119,12 +119,11 @@ def triage_user(brief: TriageBrief) -> str:
 
 def processing_system(brief: ProcessingBrief, marker: str) -> str:
     """Return the system prompt of processing. It is the same for all groups of a run."""
-    rules = "\n\n".join(RULES[kind] for kind in ordered(brief.data_types))
     return _PROCESSING.format(
-        data_types=_names(brief.data_types),
-        rules=rules,
-        data=_DATA.format(marker=marker),
-        instructions=_instructions(brief.instructions),
+        data_types=named_types(brief.data_types),
+        rules=rules(ordered(brief.data_types), one="file", many="files"),
+        data=data_rules(marker),
+        instructions=own_instructions(brief.instructions),
     )
 
 
@@ -199,7 +198,13 @@ def _belonging(brief: ProcessingBrief) -> list[str]:
     ]
 
 
-def _instructions(instructions: str) -> str:
+def data_rules(marker: str) -> str:
+    """Return what every model is told of the run's data marker, and of what stands inside it."""
+    return _DATA.format(marker=marker)
+
+
+def own_instructions(instructions: str) -> str:
+    """Return the section with the user's own instructions; empty when there are none."""
     if not instructions.strip():
         return ""
     return f"""
@@ -209,6 +214,7 @@ They say what matters to the user, and hold as long as they do not contradict th
 """
 
 
-def _names(data_types: Iterable[DataType]) -> str:
+def named_types(data_types: Iterable[DataType]) -> str:
+    """Return the data types as a sentence names them."""
     names = [kind.value for kind in ordered(data_types)]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

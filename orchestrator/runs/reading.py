@@ -8,17 +8,21 @@ from dataclasses import dataclass, field
 
 from orchestrator.runs.answers import ReadFile, parse_answer
 from orchestrator.runs.domain import Item, RunError, RunFault, ToolOutcome
+from orchestrator.runs.incoming import MESSAGE_PREFIX
 from orchestrator.runs.messages import ToolRequest
 from orchestrator.runs.progress import READING_TOOLS, Conversation
 
 UNREADABLE = "FILE_UNREADABLE"
 UNREAD = "FILE_UNREAD"
 TRUNCATED = "FILE_TRUNCATED"
-FILE_REASONS = frozenset({UNREADABLE, UNREAD, TRUNCATED})
-"""Reasons of errors that are about single files; their group went on."""
+MESSAGE_UNREAD = "MESSAGE_UNREAD"
+ITEM_REASONS = frozenset({UNREADABLE, UNREAD, TRUNCATED, MESSAGE_UNREAD})
+"""Reasons of errors that are about single files or messages; their group went on."""
 
 NOTHING_TO_READ = frozenset({"BINARY", "UNSUPPORTED_ENCODING"})
 """Failures of files that hold nothing to extract for as long as they do not change: they are done with."""
+
+_UNREAD_SENTENCE = "The model ended without reading these {what}. The next run offers them again."
 
 _SENTENCES: Mapping[str, str] = {
     "NOT_FOUND": "These files are gone from the device. The next run looks again.",
@@ -33,7 +37,7 @@ _OTHERWISE = "These files could not be read on the device. Look at their permiss
 
 @dataclass(slots=True)
 class Reading:
-    """The files of a group, by what became of them. Paths in the order of the group."""
+    """The files or messages of a group, by what became of them. Paths in the order of the group."""
 
     done: list[Item] = field(default_factory=list)
     """Read, or with nothing in them that could be read."""
@@ -49,8 +53,10 @@ class Reading:
         paths: dict[tuple[str, str], list[str]] = {}
         for reason, failed in self.failed.items():
             paths.setdefault((UNREADABLE, _SENTENCES.get(reason, _OTHERWISE)), []).extend(failed)
-        if self.unread:
-            paths[UNREAD, "The model ended without reading these files. The next run offers them again."] = self.unread
+        for path in self.unread:
+            message = path.startswith(MESSAGE_PREFIX)
+            sentence = _UNREAD_SENTENCE.format(what="messages" if message else "files")
+            paths.setdefault((MESSAGE_UNREAD if message else UNREAD, sentence), []).append(path)
         if self.unfinished:
             # They count as processed: they would never get further, and must not be read again by every run.
             paths[TRUNCATED, "Only the beginning of these long files was read. Split them to have all of it read."] = (
@@ -63,7 +69,7 @@ class Reading:
 
 
 def look_at_reading(items: Iterable[Item], conversation: Conversation) -> Reading:
-    """Return what became of each file, from the reading calls that the conversation holds."""
+    """Return what became of each file or message, from the reading calls that the conversation holds."""
     reached_end: dict[str, bool] = {}
     failures: dict[str, str] = {}
     for request, outcome in _reads(conversation):
@@ -86,7 +92,8 @@ def look_at_reading(items: Iterable[Item], conversation: Conversation) -> Readin
                 reading.unfinished.append(item.path)
         elif item.path not in failures:
             reading.unread.append(item.path)
-        elif failures[item.path] in NOTHING_TO_READ:
+        elif failures[item.path] in NOTHING_TO_READ or item.path.startswith(MESSAGE_PREFIX):
+            # A message that cannot be given is gone from its mailbox.
             reading.done.append(item)
         else:
             reading.failed.setdefault(failures[item.path], []).append(item.path)
@@ -106,5 +113,5 @@ def _path(request: ToolRequest) -> str:
         arguments = json.loads(request.arguments_json)
     except (ValueError, RecursionError):
         return ""
-    path = arguments.get("path") if isinstance(arguments, dict) else None
+    path = arguments.get("path", arguments.get("message_id")) if isinstance(arguments, dict) else None
     return path if isinstance(path, str) else ""

@@ -34,6 +34,7 @@ from orchestrator.runs.domain import (
 )
 from orchestrator.runs.events import ErrorRecorded
 from orchestrator.runs.journal import RunJournal
+from orchestrator.runs.mail import Mail
 from orchestrator.runs.policy import begin_run_arguments
 from orchestrator.runs.ports import Devices, Model, ToolManifest
 from orchestrator.runs.progress import TIMEOUT, Progress
@@ -47,6 +48,10 @@ class Limits:
 
     items: int = 20_000
     """Files of one run. More changed files than these wait for the next one."""
+    messages: int = 1_000
+    """Messages of one fetch. More new messages than these wait for the next run."""
+    fetching: timedelta = timedelta(minutes=10)
+    """How long one fetch may take, the provider's wishes to wait included."""
     triage_steps: int = 10
     processing_steps: int = 12
     """Model calls of one conversation that may ask for tools. One last call without tools follows them."""
@@ -54,6 +59,8 @@ class Limits:
     """How many groups are processed at the same time; as many parts of an inventory are triaged."""
     calls_in_flight: int = 16
     """Tool calls of one run on the device at the same time."""
+    commit_wait: timedelta = timedelta(seconds=5)
+    """How long the end of a run waits for its cursor to be moved."""
     completion_wait: timedelta = timedelta(seconds=5)
     """How long the end of a run waits for its device. After that the device is told when it comes back."""
 
@@ -71,6 +78,8 @@ class Workbench:
     limits: Limits
     tools: Mapping[str, ToolSpec] = field(default_factory=dict)
     """By name, as the device advertised them."""
+    mail: Mail = field(default_factory=lambda: Mail({}))
+    """The messages that were fetched for the groups that are to be processed."""
     _slots: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from orchestrator.runs.cancellation import Cancellation
 from orchestrator.runs.domain import Fenced, Run
 from orchestrator.runs.execute import execute
 from orchestrator.runs.journal import open_journal
-from orchestrator.runs.ports import Bell, Devices, Journals, Model, Runs
+from orchestrator.runs.ports import Bell, Devices, Inbox, Journals, Model, Runs
 
 _log = structlog.get_logger(__name__)
 
@@ -23,7 +23,15 @@ class Worker:
     """Runs runs that dispatch hands to it."""
 
     def __init__(
-        self, *, runs: Runs, journals: Journals, devices: Devices, model: Model, bell: Bell, clock: Clock
+        self,
+        *,
+        runs: Runs,
+        journals: Journals,
+        devices: Devices,
+        model: Model,
+        bell: Bell,
+        clock: Clock,
+        inbox: Inbox | None = None,
     ) -> None:
         self._runs = runs
         self._journals = journals
@@ -31,6 +39,7 @@ class Worker:
         self._model = model
         self._bell = bell
         self._clock = clock
+        self._inbox = inbox
 
     async def run(self, run_id: str) -> None:
         """Run the run to its end. A run that is terminal, or that another worker has taken meanwhile, is left alone.
@@ -55,6 +64,7 @@ class Worker:
                         devices=self._devices,
                         model=self._model,
                         clock=self._clock,
+                        inbox=self._inbox,
                         cancellation=cancellation,
                     )
                     ears.cancel()

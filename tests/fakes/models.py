@@ -115,30 +115,30 @@ def turn(request: ModelRequest) -> int:
 
 
 def diligent(request: ModelRequest) -> ModelAnswer:
-    """Sort files by the name of their folder, and do what their lines say, by the same rules as a real model.
+    """Sort files by the name of their folder, and do what files and messages say, by the same rules as a real model.
 
     `TODO x` makes a task, `DONE x` completes an existing one with a comment, `NOTE x` makes a note, `PROJECT x` makes a
     project. Files that were not fetched are read first.
     """
     if isinstance(request.brief, TriageBrief):
         return say(json.dumps(_sort(request.brief)))
-    answers = {name: list(_answers(request, name)) for name in ("read_file_content", "list_tasks")}
-    read = {answer["path"] for answer in answers["read_file_content"] if "path" in answer}
+    name, key = ("read_message", "message_id") if request.brief.messages else ("read_file_content", "path")
+    texts = {answer[key]: answer["text"] for answer in _answers(request, name) if key in answer and "text" in answer}
     tried = {
-        json.loads(asked.arguments_json)["path"]
+        json.loads(asked.arguments_json)[key]
         for message in request.messages
         if isinstance(message, Assistant)
         for asked in message.tool_requests
-        if asked.name == "read_file_content"
+        if asked.name == name
     }
-    unread = [path for path in request.brief.items if path not in read | tried]
+    unread = [path for path in request.brief.items if path not in {*texts, *tried}]
     if unread and request.tools:
-        return calls(*(tool("read_file_content", path=path) for path in unread))
+        return calls(*(tool(name, {key: path}) for path in unread))
     if turn(request) <= 1 and request.tools and not _has_written(request):
-        writes = list(_writes(request.brief, answers["read_file_content"], answers["list_tasks"]))
+        writes = list(_writes(request.brief, texts, list(_answers(request, "list_tasks"))))
         if writes:
             return calls(*writes)
-    return say(f"Processed {len(request.brief.items)} files.")
+    return say(f"Processed {len(request.brief.items)} {'messages' if request.brief.messages else 'files'}.")
 
 
 def _has_written(request: ModelRequest) -> bool:
@@ -176,13 +176,13 @@ class _Line:
     path: str
 
 
-def _writes(brief: ProcessingBrief, files: list[dict[str, Any]], lists: list[dict[str, Any]]) -> Iterator[ToolRequest]:
+def _writes(brief: ProcessingBrief, texts: dict[str, str], lists: list[dict[str, Any]]) -> Iterator[ToolRequest]:
     tasks = {row["title"]: row["id"] for page in lists for row in page["tasks"]}
     project = {"project_id": brief.project.project_id} if brief.project else {}
     lines = [
-        _Line(found[1], found[2], file["path"])
-        for file in files
-        for found in re.finditer(r"^(TODO|DONE|NOTE|PROJECT) (.+)$", file["text"], re.MULTILINE)
+        _Line(found[1], found[2], path)
+        for path, text in texts.items()
+        for found in re.finditer(r"^(TODO|DONE|NOTE|PROJECT) (.+)$", text, re.MULTILINE)
     ]
     for line in lines:
         match line.word:

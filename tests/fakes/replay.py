@@ -1,14 +1,28 @@
-"""A model and a device that say what a journal says they said."""
+"""A model, a device and a mailbox that say what a journal says they said."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
 
-from orchestrator.runs.domain import DeviceCall, DeviceOffline, ModelFault, ToolOutcome
+from orchestrator.runs.domain import DeviceCall, DeviceOffline, Item, ModelFault, Run, ToolOutcome
 from orchestrator.runs.events import Event, ModelAnswered, ToolAnswered
+from orchestrator.runs.incoming import (
+    Arrived,
+    Attachment,
+    Begun,
+    Ended,
+    Fetch,
+    FetchEvent,
+    IncomingMessage,
+    Mark,
+    Participant,
+    Unread,
+)
 from orchestrator.runs.messages import ModelAnswer, ModelRequest, User
-from orchestrator.runs.ports import DeviceInfo, ToolManifest
+from orchestrator.runs.ports import DeviceInfo, Inbox, Remembered, ToolManifest
 from orchestrator.runs.progress import Progress
 from tests.fakes.device_tools import TOOLS
 
@@ -102,3 +116,72 @@ class ReplayDevices:
                 return {"projects": rows}
             case _:
                 return None
+
+
+class ReplayMessages:
+    """Implements `runs.ports.Messages` and `runs.ports.MessageMemory` from a journal."""
+
+    def __init__(self, events: Iterable[Event], progress: Progress) -> None:
+        self._progress = progress
+        self._answers: dict[str, dict[str, Any]] = {}
+        for event in events:
+            if isinstance(event, ToolAnswered) and event.tool == "read_message" and event.outcome.result_json:
+                answer = json.loads(event.outcome.result_json)
+                if "text" in answer:
+                    self._answers[answer["message_id"]] = answer
+
+    async def fetch(self, wanted: Fetch) -> AsyncGenerator[FetchEvent, None]:
+        """Give the messages of the journal."""
+        items, fetched = self._progress.items or (), self._progress.fetched
+        if fetched is None:
+            raise NotInTheJournal("a fetch")
+        yield Begun(provider="gmail")
+        for error in self._progress.errors:
+            if error.reason in {"MESSAGE_UNREADABLE", "MESSAGE_TOO_LARGE"}:
+                for path in error.items:
+                    yield Unread(key=_key(path), reason=error.reason)
+        *marks, last = fetched.checkpoints
+        for number, item in enumerate(items, start=1):
+            yield Arrived(message=self._message(item))
+            for mark in marks:
+                if mark.items == number:
+                    yield Mark(cursor_token=mark.cursor_token)
+        yield Ended(cursor_token=last.cursor_token, more=fetched.more)
+
+    async def commit(self, user_id: str, connection_id: str, cursor_token: str) -> None:
+        """Take what the journal knows."""
+        known = self._progress.fetched.checkpoints if self._progress.fetched else ()
+        if cursor_token not in {checkpoint.cursor_token for checkpoint in known}:
+            raise NotInTheJournal(cursor_token)
+
+    async def recall(self, run: Run, message_ids: Sequence[str]) -> Remembered:
+        """Know nothing of the messages."""
+        return Remembered()
+
+    def _message(self, item: Item) -> IncomingMessage:
+        answer = self._answers[item.path]
+        return IncomingMessage(
+            key=_key(item.path),
+            thread_id=item.thread,
+            received_at=datetime.fromtimestamp(item.mtime_ns / 1e9, tz=UTC),
+            sender=Participant(**answer["from"]),
+            to=tuple(Participant(**person) for person in answer["to"]),
+            cc=tuple(Participant(**person) for person in answer["cc"]),
+            subject=answer["subject"],
+            text=answer["text"],
+            new_text=answer["text"],
+            truncated=answer["truncated"],
+            full_chars=answer["full_chars"],
+            attachments=tuple(Attachment(**file) for file in answer["attachments"]),
+            labels=tuple(answer["labels"]),
+        )
+
+
+def replay_inbox(events: Iterable[Event], progress: Progress) -> Inbox:
+    """Return where a journal's messages come from."""
+    messages = ReplayMessages(events, progress)
+    return Inbox(messages=messages, memory=messages)
+
+
+def _key(path: str) -> str:
+    return path.split(":", 2)[2]

@@ -12,11 +12,14 @@ from dataclasses import replace
 
 from orchestrator.agents.domain import Budgets, DataType
 from orchestrator.runs.domain import ModelFault
+from orchestrator.runs.incoming import Attachment, Participant
 from orchestrator.runs.messages import ModelAnswer, ModelRequest, TriageBrief
 from tests.fakes.device_tools import FakeFile
 from tests.fakes.models import calls, diligent, say, tool, turn
 from tests.golden.journal_files import FOLDER, write_journal
-from tests.orchestrator.runs.lab import ACME, QUICK, Lab, definition
+from tests.orchestrator.runs.lab import ACME, QUICK, CloudLab, Lab, cloud_definition, definition
+
+ME = Participant(address="me@example.org", name="Me")
 
 FILES: dict[str, str | FakeFile] = {
     "sample/acme/kickoff.md": "# Kick-off\nTODO Book the photographer\nDONE Send the offer\n",
@@ -64,7 +67,31 @@ def out_of_budget() -> Lab:
     return lab
 
 
+def new_mail() -> Lab:
+    """Threads of a mailbox: quotes, an attachment, a message that cannot be read, and one of which there is more."""
+    lab = CloudLab(definition=cloud_definition(instructions="Mails of the tax office matter most."))
+    lab.laptop.workspace.add("project", ACME, name="Acme", description="Website", status="Active")
+    lab.laptop.workspace.add("task", "task-known", title="Send the offer", project_id=None, status="ToDo")
+    mailbox = lab.mailbox
+    mailbox.add("18c1", "TODO Book the photographer\n", thread="18c1", subject="Photos for Acme", to=(ME,))
+    mailbox.add_unreadable("18c2")
+    mailbox.add("18c3", "NOTE The office is closed in August\n", thread="18c3", subject="Holidays", truncated=True)
+    mailbox.add(
+        "18c4",
+        "DONE Send the offer\n\n> TODO Book the photographer\n",
+        thread="18c1",
+        subject="Re: Photos for Acme",
+        new_text="DONE Send the offer",
+        quoted=True,
+        attachments=(Attachment(name="offer.pdf", media_type="application/pdf", size_bytes=81_000),),
+        labels=("INBOX",),
+    )
+    mailbox.add("18c5", "Our spring sale begins today.\n", thread="18c5", subject="50 % off")
+    return lab
+
+
 RUNS: dict[str, Callable[[], Lab]] = {
+    "new-mail": new_mail,
     "one-of-each": one_of_each,
     "refused-answers": refused_answers,
     "out-of-budget": out_of_budget,

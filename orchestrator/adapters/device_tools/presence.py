@@ -25,6 +25,11 @@ RETRY_SECONDS = 0.5
 CALL_SECONDS = 5.0
 WATCH_RETRY_SECONDS = 1.0
 
+NOT_CONNECTED = "The device is not connected. Start the Adiuva client there, then run the agent again."
+NONE_CONNECTED = (
+    "None of the user's devices is connected. Start the Adiuva client on one of them, then run the agent again."
+)
+
 _log = structlog.get_logger(__name__)
 ResponseT = TypeVar("ResponseT")
 
@@ -47,9 +52,7 @@ class Presence:
             if online:
                 return device_from_proto(max(online, key=lambda device: device.connected_at.ToDatetime()))
             if not any(_just_seen(device) for device in devices) or asyncio.get_running_loop().time() > give_up:
-                raise DeviceOffline(
-                    "The device is not connected. Start the Adiuva client there, then run the agent again."
-                )
+                raise DeviceOffline(NOT_CONNECTED if device_id else NONE_CONNECTED)
             await asyncio.sleep(RETRY_SECONDS)
 
     async def tools(self, user_id: str, device_id: str) -> ToolManifest:

@@ -1,16 +1,17 @@
-"""What to do next with a group of files: read them, look at what is there, then change it.
+"""What to do next with a group of files or messages: read them, look at what is there, then change it.
 
-Every answer is found anew from the whole conversation: all changes that the files ask for are gone through in order,
-and those that were not made yet, and whose records are known, come next.
+Every answer is found anew from the whole conversation: all changes that they ask for are gone through in order, and
+those that were not made yet, and whose records are known, come next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from orchestrator.adapters.offline_model.belonging import project_of
 from orchestrator.adapters.offline_model.conversation import Call, Conversation
-from orchestrator.adapters.offline_model.extraction import Extraction, extract
+from orchestrator.adapters.offline_model.extraction import Extraction, Message, extract, extract_message
 from orchestrator.adapters.offline_model.projects import creating, matching
 from orchestrator.adapters.offline_model.reading import (
     MAX_TURNS,
@@ -18,6 +19,7 @@ from orchestrator.adapters.offline_model.reading import (
     Listing,
     read_file,
     read_list,
+    read_message,
     read_projects,
 )
 from orchestrator.adapters.offline_model.records import Notes, Tasks, Timelines
@@ -25,6 +27,8 @@ from orchestrator.adapters.offline_model.writing import Writing
 from orchestrator.agents.domain import DataType
 from orchestrator.runs.domain import JsonObject
 from orchestrator.runs.messages import ProcessingBrief
+
+MAX_NAME_CHARS = 100
 
 _LISTS = {DataType.TASKS: "list_tasks", DataType.NOTES: "list_notes", DataType.TIMELINES: "list_timelines"}
 
@@ -48,7 +52,7 @@ def next_calls(conversation: Conversation, brief: ProcessingBrief, tools: frozen
         brief: The group.
         tools: What may be called.
     """
-    files = {path: read_file(conversation, path) for path in sorted(brief.items)}
+    files = read_items(conversation, brief)
     looking = conversation.turns <= MAX_TURNS
     reads = _allowed([file.missing for file in files.values()], tools) if looking else []
     if reads:
@@ -63,12 +67,38 @@ def next_calls(conversation: Conversation, brief: ProcessingBrief, tools: frozen
     if listings:
         return listings
     rows = {kind: listing.rows for kind, listing in lists.items() if not listing.failed}
-    return _changes(Writing(conversation, tools), found, place.project_id, rows)
+    names = {path: _name_of(path, file.message) for path, file in files.items()}
+    return _changes(Writing(conversation, tools), found, place.project_id, rows, names)
+
+
+def read_items(conversation: Conversation, brief: ProcessingBrief) -> dict[str, FileText]:
+    """Return what the conversation holds of the group's files, by path, or of its messages, oldest first."""
+    if brief.messages:
+        return {path: read_message(conversation, path) for path in brief.items}
+    return {path: read_file(conversation, path) for path in sorted(brief.items)}
 
 
 def found_in(brief: ProcessingBrief, files: dict[str, FileText]) -> dict[str, Extraction]:
-    """Return what the rules find in each file, of the kinds that the agent works on."""
-    return {path: _chosen(extract(path, file.text), brief.data_types) for path, file in files.items()}
+    """Return what the rules find in each file or message, of the kinds that the agent works on."""
+    return {path: _chosen(_extracted(path, file), brief.data_types) for path, file in files.items()}
+
+
+def _extracted(path: str, file: FileText) -> Extraction:
+    return extract(path, file.text) if file.message is None else extract_message(file.message)
+
+
+def _name_of(path: str, message: Message | None) -> str:
+    """Return how a comment names what it comes from: a message's id tells a person nothing."""
+    if message is None:
+        return path
+    writer = message.sender or message.address
+    return "".join(
+        [
+            "a message",
+            f" of {message.sent.isoformat()}" if message.sent else "",
+            f" by {' '.join(writer.split())[:MAX_NAME_CHARS]}" if writer.strip() else "",
+        ]
+    )
 
 
 def _allowed(calls: Iterable[Call | None], tools: frozenset[str]) -> list[Call]:
@@ -105,6 +135,8 @@ def _place(
 ) -> _Place:
     if brief.project is not None:
         return _Place(brief.project.project_id)
+    if brief.messages:
+        return _place_of_messages(conversation, files, found)
     if not brief.title or DataType.PROJECTS not in brief.data_types:
         return _Place(None)
     projects = read_projects(conversation)
@@ -123,11 +155,25 @@ def _place(
     return _Place(made.text("id"), new=True) if made.text("id") else _Place(None)
 
 
+def _place_of_messages(conversation: Conversation, files: dict[str, FileText], found: dict[str, Extraction]) -> _Place:
+    if all(extraction.empty for extraction in found.values()):
+        return _Place(None)
+    projects = read_projects(conversation)
+    if projects.missing and conversation.turns <= MAX_TURNS:
+        return _Place(None, projects.missing)
+    messages = [file.message for file in files.values() if file.message is not None]
+    return _Place(project_of(messages, projects.rows) or None)
+
+
 def _changes(
-    writing: Writing, found: dict[str, Extraction], project_id: str | None, rows: dict[DataType, list[JsonObject]]
+    writing: Writing,
+    found: dict[str, Extraction],
+    project_id: str | None,
+    rows: dict[DataType, list[JsonObject]],
+    names: Mapping[str, str],
 ) -> list[Call]:
     """Return the changes that come next. Of a kind that could not be listed nothing is made: it could be there."""
-    tasks = Tasks(writing, project_id, rows.get(DataType.TASKS, []))
+    tasks = Tasks(writing, project_id, rows.get(DataType.TASKS, []), names)
     notes = Notes(writing, project_id, rows.get(DataType.NOTES, []))
     timelines = Timelines(writing, project_id, rows.get(DataType.TIMELINES, []))
     for path, extraction in found.items():

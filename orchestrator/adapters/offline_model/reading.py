@@ -1,15 +1,19 @@
-"""The texts of the files and the records that are there already, as far as the conversation holds them."""
+"""The texts of files and messages, and the records that are there already, as far as the conversation holds them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from typing import Any
 
 from orchestrator.adapters.offline_model.conversation import Call, Conversation, Result, text_of
+from orchestrator.adapters.offline_model.extraction import Message
 from orchestrator.runs.domain import JsonObject
+from orchestrator.runs.mail import own_text
 
 READ = "read_file_content"
+READ_MESSAGE = "read_message"
 
 MAX_TURNS = 8
 """So many turns are spent on reading; those left are for the changes. Longer files and lists are taken in part."""
@@ -17,9 +21,11 @@ MAX_TURNS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileText:
-    """A file as far as it was read."""
+    """A file or message as far as it was read."""
 
     text: str = field(repr=False, default="")
+    message: Message | None = None
+    """What is known of a message; None for a file."""
     whole: bool = False
     failure: str = ""
     """Why reading it failed; empty when it did not."""
@@ -56,6 +62,30 @@ def read_file(conversation: Conversation, path: str) -> FileText:
         offset = following
     arguments: JsonObject = {"path": path, "offset": offset} if offset else {"path": path}
     return FileText(text="".join(texts), missing=Call(READ, arguments))
+
+
+def read_message(conversation: Conversation, message_id: str) -> FileText:
+    """Return what the conversation holds of a message, without what it quotes."""
+    call = Call(READ_MESSAGE, {"message_id": message_id})
+    result = conversation.result(call)
+    if result is None:
+        return FileText(missing=call)
+    if not result.ok:
+        return FileText(failure=result.failure)
+    # What is quoted was found with its own message.
+    text = own_text(result.text("text"))
+    sender = result.data.get("from")
+    person = sender if isinstance(sender, dict) else {}
+    labels = result.data.get("labels")
+    message = Message(
+        subject=result.text("subject"),
+        sender=text_of(person.get("name")),
+        address=text_of(person.get("address")),
+        sent=_day(result.text("date")),
+        text=text,
+        labels=tuple(map(text_of, labels)) if isinstance(labels, list) else (),
+    )
+    return FileText(text=text, message=message, whole=True)
 
 
 def read_list(conversation: Conversation, tool: str, collection: str, project_id: str | None) -> Listing:
@@ -95,6 +125,13 @@ def _part_at(parts: Sequence[tuple[Any, Result]], offset: int) -> Result | None:
     """Return the part that begins at the offset, one that did not fail if there is any."""
     found = [result for start, result in parts if start == offset]
     return next((result for result in found if result.ok), found[0] if found else None)
+
+
+def _day(text: str) -> date | None:
+    try:
+        return datetime.fromisoformat(text).date()
+    except ValueError:
+        return None
 
 
 def id_of(row: JsonObject) -> str:

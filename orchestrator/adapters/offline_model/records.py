@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from orchestrator.adapters.offline_model.conversation import Call, Result, text_of
@@ -33,9 +33,13 @@ class _TaskRow:
 class Tasks:
     """The tasks of one project."""
 
-    def __init__(self, writing: Writing, project_id: str | None, rows: Iterable[JsonObject]) -> None:
+    def __init__(
+        self, writing: Writing, project_id: str | None, rows: Iterable[JsonObject], names: Mapping[str, str]
+    ) -> None:
         self._writing = writing
         self._project_id = project_id
+        self._names = names
+        """How comments name what they come from, by path."""
         self._rows: dict[str, _TaskRow] = {}
         for row in rows:
             self._rows.setdefault(title_key(text_of(row.get("title"))), _task_row(row))
@@ -83,7 +87,7 @@ class Tasks:
             news.append(f"assigned to {', '.join(assignees)}")
         # A listed task of which the file tells nothing new may well come from this very file.
         if changes or not row.listed:
-            text = f"From {path}: {'; '.join(news) or 'mentioned again, nothing new'}."
+            text = f"From {self._names.get(path, path)}: {'; '.join(news) or 'mentioned again, nothing new'}."
             comment: JsonObject = {"task_id": row.row_id, "text": text, "author": AUTHOR, "source": path}
             self._writing.do(Call("add_task_comment", comment))
         if changes:

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 from orchestrator.adapters.offline_model.conversation import Conversation
-from orchestrator.adapters.offline_model.processing import found_in
-from orchestrator.adapters.offline_model.reading import FileText, read_file
+from orchestrator.adapters.offline_model.processing import found_in, read_items
+from orchestrator.adapters.offline_model.reading import FileText
 from orchestrator.runs.messages import ProcessingBrief
 
 BEGINNING = "From the built-in offline rules, without a language model:"
@@ -26,7 +26,8 @@ _MAX_NAMED = 5
 
 def summary(conversation: Conversation, brief: ProcessingBrief) -> str:
     """Return the summary as a few sentences."""
-    files = {path: read_file(conversation, path) for path in sorted(brief.items)}
+    files = read_items(conversation, brief)
+    item = "message" if brief.messages else "file"
     found = found_in(brief, files)
     read = [path for path, file in files.items() if file.text or file.whole]
     created = Counter(_CREATING[call.name] for call, result in conversation.made(*_CREATING) if result.ok)
@@ -37,12 +38,12 @@ def summary(conversation: Conversation, brief: ProcessingBrief) -> str:
     proposed = Counter(kind for kind, outcome in outcomes if outcome == "proposed")
     commented = sum(result.ok for _, result in conversation.made(_COMMENTING))
     sentences = [
-        f"{BEGINNING} {len(read)} of {_counted(len(files), 'file')} read",
+        f"{BEGINNING} {len(read)} of {_counted(len(files), item)} read",
         f"created {_listed(created)}",
         f"updated {_listed(updated)}",
         f"added {_counted(commented, 'comment')}" if commented else "",
         f"proposed changes to {_listed(proposed)}" if proposed else "",
-        f"skipped {_counted(skipped, 'file')} without relevant data"
+        f"skipped {_counted(skipped, item)} without relevant data"
         if (skipped := sum(found[path].empty for path in read))
         else "",
     ]

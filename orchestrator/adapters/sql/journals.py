@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adiuva_rpc.errors import Unavailable
 from orchestrator.adapters.sql.bell import ring
+from orchestrator.adapters.sql.message_memory import remember
 from orchestrator.adapters.sql.tables import run_events
 from orchestrator.runs.domain import Fenced
 from orchestrator.runs.events import Event, Finished, StoredEvent, decode, encode
@@ -152,6 +153,8 @@ class SqlJournals:
                             "reason": event.reason,
                         },
                     )
+        stored = [append for append in group if (append.run_id, append.epoch) in held]
+        await remember(connection, ((append.run_id, event) for append in stored for _seq, event in append.events))
         await ring(connection, (f"run:{run_id}" for run_id, _epoch in held))
         return held
 

@@ -75,3 +75,27 @@ run_events = Table(
     Column("payload", Text, nullable=False),
     Column("at", TIMESTAMP(timezone=True), nullable=False),
 )
+
+processed_messages = Table(
+    "processed_messages",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("agent_key", Text, primary_key=True),
+    Column("connection_id", Text, primary_key=True),
+    Column("message_key", Text, primary_key=True),
+    Column("run_id", Text, nullable=False),
+    Column("given_up", Boolean, nullable=False),  # it failed too often, and is done with all the same
+    Column("at", TIMESTAMP(timezone=True), nullable=False),
+)
+
+message_failures = Table(
+    "message_failures",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("agent_key", Text, primary_key=True),
+    Column("connection_id", Text, primary_key=True),
+    Column("message_key", Text, primary_key=True),
+    Column("run_id", Text, primary_key=True),  # a run fails once on a message, however often it is taken over
+    Column("blamed", Boolean, nullable=False),
+    Column("at", TIMESTAMP(timezone=True), nullable=False),
+)

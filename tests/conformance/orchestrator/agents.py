@@ -17,6 +17,7 @@ from orchestrator.agents.domain import (
     CloudConnector,
     DataType,
     LocalDirectory,
+    MessageFilter,
     OnOffline,
     Overlap,
     Schedule,
@@ -35,7 +36,9 @@ LOCAL = AgentDefinition(
 )
 CLOUD = AgentDefinition(
     display_name="Mail",
-    source=CloudConnector(connection_id="gmail-1", filter_json='{"from": ["anna@example.org"]}'),
+    source=CloudConnector(
+        connection_id="gmail-1", filter=MessageFilter(senders=("anna@example.org",), unread_only=True)
+    ),
     data_types=frozenset(DataType),
 )
 SCHEDULE = Schedule(

@@ -15,6 +15,7 @@ from typing import Protocol
 import pytest
 
 from orchestrator.runs.domain import (
+    Checkpoint,
     Effect,
     EffectKind,
     Fenced,
@@ -37,8 +38,10 @@ from orchestrator.runs.events import (
     Finished,
     Grouped,
     GroupFinished,
+    ItemFailed,
     ItemProcessed,
     ItemsFound,
+    MessagesFetched,
     ModelAnswered,
     ModelCalled,
     PhaseStarted,
@@ -49,6 +52,7 @@ from orchestrator.runs.messages import ProjectSummary, ToolRequest
 from orchestrator.runs.ports import Journals
 
 ITEM = Item(path="sample/Grüße 🌿.md", size_bytes=12, mtime_ns=1_772_000_000_123_456_789)
+MESSAGE = Item(path="message:gmail:18c2", size_bytes=3, mtime_ns=1, thread="t1", tries=2, failures=1)
 REQUEST = ToolRequest(request_id="call_1", name="create_task", arguments_json='{"title":"naïve \\u0000"')
 EFFECT = Effect(kind=EffectKind.CREATED, entity_type="task", entity_id="t1", title="Send it", source=ITEM.path)
 
@@ -56,7 +60,8 @@ EVERY_KIND: tuple[Event, ...] = (
     Claimed(epoch=1),
     DeviceChosen(device_id="laptop", tools_hash="h", data_marker="m" * 16),
     PhaseStarted(phase=Phase.TRIAGE),
-    ItemsFound(items=(ITEM,), projects=(ProjectSummary(project_id="p1", name="Acme"),)),
+    ItemsFound(items=(ITEM, MESSAGE), projects=(ProjectSummary(project_id="p1", name="Acme"),)),
+    MessagesFetched(checkpoints=(Checkpoint(items=1, cursor_token="sealed"),), redelivered=3, outrun=1, more=True),
     Grouped(groups=(Group(group_id="g1", project_id="", title="", items=(ITEM,)),)),
     ConversationStarted(conversation="g1", system="s", user="u\n“u”", prepared=(REQUEST,)),
     ModelCalled(conversation="g1", step=1, kind="again", remark="No."),
@@ -89,6 +94,7 @@ EVERY_KIND: tuple[Event, ...] = (
         sent=False,
     ),
     ItemProcessed(group="g1", item=ITEM.path),
+    ItemFailed(group="g1", item=MESSAGE.path, blamed=True, given_up=True),
     GroupFinished(group="g1", succeeded=True, summary="Done."),
     ErrorRecorded(error=RunError(reason="INTERNAL", message="x", group="g1", items=(ITEM.path,))),
     Concluded(state=RunState.PARTIAL),

@@ -74,7 +74,6 @@ class TestCallTool:
         assert failure.metadata["delivery"] == "COMPLETED"
 
     async def test_an_unknown_device_is_not_found_at_once(self, bridge: Harness) -> None:
-        # Failure mode 2.
         failure = await failure_of(bridge.call("echo", device_id="nowhere", within=1))
         nobody = await failure_of(bridge.call("echo", within=1))
 
@@ -83,7 +82,6 @@ class TestCallTool:
         assert failure.metadata["delivery"] == "NOT_DELIVERED"
 
     async def test_an_offline_device_is_unavailable_at_once(self, bridge: Harness) -> None:
-        # Failure mode 2.
         async with FakeDevice(bridge.device_channel, code=await bridge.code()) as laptop:
             device_id = laptop.welcome.device_id
 

@@ -30,7 +30,7 @@ class TestExecute:
         assert "slow" not in caller.answers
 
     async def test_a_hundred_callers_with_one_call_id_each_get_their_own_answer(self, bridge: Harness) -> None:
-        # Failure mode 1: answers of two users must never be swapped.
+        # Answers of two users must never be swapped.
         users = [f"{bridge.user}-{number}" for number in range(20)]
         async with anyio.create_task_group() as tasks:
             stop = anyio.Event()

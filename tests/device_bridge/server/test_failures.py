@@ -33,7 +33,6 @@ def patient(bridge: Harness, call_id: str, **fields: Any) -> tool_pb2.ToolCall:
 
 
 async def test_a_device_that_dies_in_mid_call_fails_all_its_calls_at_once(bridge: Harness) -> None:
-    # Failure modes 3 and 4.
     credential = await bridge.enrol()
     call_ids = [f"c-{number}" for number in range(50)]
 
@@ -77,8 +76,8 @@ async def test_goodbye_in_mid_call_fails_the_call_at_once(bridge: Harness) -> No
 async def test_a_device_that_does_not_read_is_given_up_and_its_queue_stays_bounded(
     database_url: str, tmp_path: Path
 ) -> None:
-    # Failure modes 5, 13 and 15: no caller waits on its socket, and what does not fit is refused, not dropped.
-    settings = {"bridge_calls_per_device": 32, "bridge_write_blocked_seconds": 0.5}
+    # No caller waits on its socket, and what does not fit is refused, not dropped.
+    settings = {"bridge_calls_per_device": 32, "bridge_write_blocked_seconds": 2.0}
     async with harness(database_url, tmp_path, **settings) as bridge:
         credential = await bridge.enrol()
         async with device(bridge, credential, answers=False) as laptop, Caller(bridge.tools) as caller:
@@ -89,7 +88,8 @@ async def test_a_device_that_does_not_read_is_given_up_and_its_queue_stays_bound
             answers = await caller.answered(*call_ids, within=20)
 
             reasons = {answer.rejected.reason for answer in answers}
-            assert reasons == {"TOO_MANY_CALLS", "DEVICE_LOST"}
+            # On a busy machine the last ones come when the device has been given up already.
+            assert reasons - {"DEVICE_OFFLINE"} == {"TOO_MANY_CALLS", "DEVICE_LOST"}
             for answer in answers:
                 if answer.rejected.reason == "TOO_MANY_CALLS":
                     assert answer.rejected.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
@@ -100,7 +100,6 @@ async def test_a_device_that_does_not_read_is_given_up_and_its_queue_stays_bound
 
 
 async def test_calls_past_the_queue_are_refused_with_a_delay(database_url: str, tmp_path: Path) -> None:
-    # Failure mode 15.
     async with harness(database_url, tmp_path, bridge_calls_per_device=2) as bridge:
         credential = await bridge.enrol()
         call_ids = [f"c-{number}" for number in range(12)]
@@ -114,7 +113,7 @@ async def test_calls_past_the_queue_are_refused_with_a_delay(database_url: str, 
 
 
 async def test_an_answer_may_come_at_once(bridge: Harness) -> None:
-    # Failure mode 6: the waiter is there before the call is.
+    # The waiter is there before the call is.
     credential = await bridge.enrol()
     call_ids = [f"c-{number}" for number in range(300)]
 
@@ -129,7 +128,6 @@ async def test_an_answer_may_come_at_once(bridge: Harness) -> None:
 
 
 async def test_calls_cancelled_at_any_stage_leave_nothing_behind(bridge: Harness) -> None:
-    # Failure mode 7.
     credential = await bridge.enrol()
     rng = random.Random(7)  # noqa: S311 - the same every time
 
@@ -155,7 +153,6 @@ async def test_calls_cancelled_at_any_stage_leave_nothing_behind(bridge: Harness
 
 
 async def test_many_failing_calls_leave_nothing_behind(bridge: Harness) -> None:
-    # Failure mode 8.
     before = len(asyncio.all_tasks())
 
     async with Caller(bridge.tools) as caller:
@@ -170,7 +167,6 @@ async def test_many_failing_calls_leave_nothing_behind(bridge: Harness) -> None:
 
 
 async def test_a_caller_that_does_not_read_a_long_result_holds_nobody_up(bridge: Harness) -> None:
-    # Failure mode 11.
     credential = await bridge.enrol()
     tools = {"echo": echo, "huge": sized(30 * MIB)}
 
@@ -207,7 +203,6 @@ async def test_a_caller_that_never_reads_is_given_up(database_url: str, tmp_path
 
 
 async def test_a_result_over_the_limit_fails_its_call_only(database_url: str, tmp_path: Path) -> None:
-    # Failure mode 16.
     tools = {"echo": echo, "five": sized(5 * MIB), "never": never}
     async with harness(database_url, tmp_path, bridge_max_result_bytes=MIB) as bridge:
         credential = await bridge.enrol(tools=tools)
@@ -225,7 +220,7 @@ async def test_a_result_over_the_limit_fails_its_call_only(database_url: str, tm
 
 
 async def test_a_message_over_the_frame_limit_ends_the_session_and_its_calls_hear_of_it(bridge: Harness) -> None:
-    # Failure mode 16: a device that does not cut its results breaks its own session, and only that.
+    # A device that does not cut its results breaks its own session, and only that.
     credential = await bridge.enrol()
 
     async with device(bridge, credential, answers=False) as laptop, Caller(bridge.tools) as caller:
@@ -279,7 +274,7 @@ async def test_a_patient_call_whose_device_never_comes_ends_at_its_timeout(bridg
 
 
 async def test_a_call_that_the_device_lost_is_delivered_again(bridge: Harness) -> None:
-    # Failure mode 26: work that was not acknowledged is not lost with its stream.
+    # Work that was not acknowledged is not lost with its stream.
     credential = await bridge.enrol()
 
     async with Caller(bridge.tools) as caller:
@@ -299,7 +294,6 @@ async def test_a_call_that_the_device_lost_is_delivered_again(bridge: Harness) -
 
 
 async def test_an_answer_that_was_lost_with_its_stream_is_sent_again_and_not_the_call(bridge: Harness) -> None:
-    # Failure mode 26.
     credential = await bridge.enrol()
 
     async with Caller(bridge.tools) as caller:
@@ -339,7 +333,7 @@ async def test_an_impatient_call_is_forgotten_when_the_device_is_back(bridge: Ha
 
 
 async def test_a_takeover_in_mid_call_loses_and_doubles_nothing(bridge: Harness) -> None:
-    # Failure mode 27: two streams of one device for a moment, one answer for each call.
+    # Two streams of one device for a moment, one answer for each call.
     credential = await bridge.enrol()
     call_ids = [f"c-{number}" for number in range(20)]
 
@@ -364,7 +358,7 @@ async def test_a_takeover_in_mid_call_loses_and_doubles_nothing(bridge: Harness)
 
 
 async def test_through_many_broken_streams_each_call_is_answered_once(bridge: Harness) -> None:
-    # Failure mode 26, with the device's ledger played by a dictionary.
+    # The device's ledger is played by a dictionary.
     credential = await bridge.enrol()
     call_ids = [f"c-{number}" for number in range(40)]
     ledger: dict[str, int] = {}

@@ -117,7 +117,6 @@ def code_request() -> device_service_pb2.CreateEnrolmentCodeRequest:
 
 
 async def test_a_bridge_with_idle_devices_stops_at_once(environment: dict[str, str], token: str) -> None:
-    # Failure mode 30.
     async with bridge_process(environment) as bridge:
         internal = f"127.0.0.1:{bridge.internal_port}"
         async with connect(internal, authorization=bearer(token)) as channel:
@@ -136,7 +135,6 @@ async def test_a_bridge_with_idle_devices_stops_at_once(environment: dict[str, s
 
 
 async def test_a_call_under_way_finishes_before_the_bridge_stops(environment: dict[str, str], token: str) -> None:
-    # Failure mode 30.
     async with bridge_process(environment) as bridge:
         internal = f"127.0.0.1:{bridge.internal_port}"
         async with connect(internal, authorization=bearer(token)) as channel, anyio.create_task_group() as tasks:
@@ -268,7 +266,7 @@ async def test_what_is_wrong_is_said_plainly(
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 async def test_a_frozen_device_is_noticed_by_the_transport_alone(database_url: str, tmp_path: Path) -> None:
-    # Failure mode 17: SIGSTOP, with the heartbeat out of the way. Keepalive is 20 s, its answer is due within 10 s; it
+    # SIGSTOP, with the heartbeat out of the way. Keepalive is 20 s, its answer is due within 10 s; it
     # is the ping timeout that counts, and its name is an internal one of grpc.
     async with harness(database_url, tmp_path, bridge_heartbeat_seconds=300.0) as bridge:
         credential = await bridge.enrol()

@@ -90,7 +90,7 @@ async def test_goodbye_ends_the_session_well(bridge: Harness) -> None:
 
 
 async def test_no_hello_in_time_ends_the_stream(bridge: Harness, database_url: str, tmp_path: Path) -> None:
-    # Failure mode 18: nobody may hold a stream open without saying who they are.
+    # Nobody may hold a stream open without saying who they are.
     async with harness(database_url, tmp_path, **FAST) as fast:
         credential = await fast.enrol()
         stub = fast.session_stub()
@@ -171,7 +171,7 @@ async def test_a_device_that_keeps_its_heartbeat_stays(database_url: str, tmp_pa
 
 
 async def test_the_newest_session_wins_at_once(bridge: Harness) -> None:
-    # Failure mode 24: the laptop is back on another network while its old stream still hangs here.
+    # The laptop is back on another network while its old stream still hangs here.
     credential = await bridge.enrol()
 
     async with bridge.device(credential) as old, bridge.device(credential) as new:
@@ -185,7 +185,7 @@ async def test_the_newest_session_wins_at_once(bridge: Harness) -> None:
 
 
 async def test_the_end_of_a_superseded_session_does_not_touch_the_newer_one(bridge: Harness) -> None:
-    # Failure mode 9: a stale clean-up must not remove the new session, here or in the database.
+    # A stale clean-up must not remove the new session, here or in the database.
     credential = await bridge.enrol()
 
     async with bridge.device(credential) as old, bridge.device(credential) as new:
@@ -200,7 +200,7 @@ async def test_the_end_of_a_superseded_session_does_not_touch_the_newer_one(brid
 
 
 async def test_an_old_session_that_hangs_holds_nobody_up(bridge: Harness) -> None:
-    # Failure mode 24, half-open: the old device does not read, so it never learns that it was superseded.
+    # half-open: the old device does not read, so it never learns that it was superseded.
     credential = await bridge.enrol()
 
     async with bridge.device(credential) as old:
@@ -212,7 +212,7 @@ async def test_an_old_session_that_hangs_holds_nobody_up(bridge: Harness) -> Non
 
 
 async def test_a_device_that_vanishes_is_offline_at_once(bridge: Harness) -> None:
-    # Failure modes 19 and 32: a reset stream is not online because something of it is still in memory.
+    # A reset stream is not online because something of it is still in memory.
     credential = await bridge.enrol()
 
     async with bridge.device(credential) as device:
@@ -233,7 +233,7 @@ async def test_a_device_that_vanishes_is_offline_at_once(bridge: Harness) -> Non
 async def test_a_device_finds_its_way_back_to_a_bridge_that_was_restarted(
     bridge: Harness, database_url: str, tmp_path: Path
 ) -> None:
-    # Failure mode 20: the bridge has forgotten everything, and the device's credential is enough.
+    # The bridge has forgotten everything, and the device's credential is enough.
     address = {"bridge_replica_address": "the-replica"}
     async with harness(database_url, tmp_path, **address) as first:
         credential = await first.enrol()
@@ -266,7 +266,7 @@ async def test_sessions_past_the_limit_are_told_when_to_come_back(database_url: 
 
 
 async def test_many_devices_come_and_go_without_a_trace(bridge: Harness) -> None:
-    # Failure mode 10, the small version on the wire.
+    # the small version on the wire.
     for _ in range(20):
         credential = await bridge.enrol()
         async with bridge.device(credential) as device:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 
 from hypothesis import strategies as st
 
-from orchestrator.agents.domain import AgentDefinition, Budgets, CloudConnector, DataType, LocalDirectory
+from orchestrator.agents.domain import AgentDefinition, Budgets, CloudConnector, DataType, LocalDirectory, MessageFilter
 
 _letters = st.characters(categories=["L", "N"], exclude_characters="\\")
 _words = st.text(_letters, min_size=1, max_size=12)
@@ -21,11 +20,20 @@ local_directories = st.builds(
     device_id=st.just("") | _ids,
     file_extensions=st.lists(_lower.map(".{}".format), max_size=4).map(tuple),
 )
-cloud_connectors = st.builds(
-    CloudConnector,
-    connection_id=_ids,
-    filter_json=st.just("") | st.dictionaries(_words, st.integers() | _words, max_size=3).map(json.dumps),
+_addresses = st.lists(st.builds("{}@{}".format, st.just("") | _lower, _lower), max_size=3, unique=True).map(tuple)
+_texts = st.lists(_words, max_size=3, unique=True).map(tuple)
+filters = st.builds(
+    MessageFilter,
+    senders=_addresses,
+    recipients=_addresses,
+    subject_contains=_texts,
+    containers=_texts,
+    unread_only=st.booleans(),
+    has_attachment=st.booleans(),
+    include_sent=st.booleans(),
+    provider_query=st.just("") | _words,
 )
+cloud_connectors = st.builds(CloudConnector, connection_id=_ids, filter=filters)
 budgets = st.builds(
     Budgets,
     max_model_calls=st.integers(1, 10_000),

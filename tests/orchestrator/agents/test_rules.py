@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given, strategies as st
 
 from adiuva_rpc.errors import InvalidArgument
-from orchestrator.agents.domain import AgentDefinition, Budgets, CloudConnector, DataType, LocalDirectory, Schedule
+from orchestrator.agents.domain import (
+    AgentDefinition,
+    Budgets,
+    CloudConnector,
+    DataType,
+    LocalDirectory,
+    MessageFilter,
+    Schedule,
+)
 from orchestrator.agents.rules import (
     check_definition,
     check_pause_reason,
@@ -33,8 +41,8 @@ def at_path(path: str) -> AgentDefinition:
     return replace(GOOD, source=replace(LOCAL, directory_paths=("clients", path)))
 
 
-def with_filter(filter_json: str) -> AgentDefinition:
-    return replace(GOOD, source=replace(CLOUD, filter_json=filter_json))
+def with_filter(**fields: str | tuple[str, ...]) -> AgentDefinition:
+    return replace(GOOD, source=replace(CLOUD, filter=MessageFilter(**fields)))  # type: ignore[arg-type] # one that fits
 
 
 def with_extension(extension: str) -> AgentDefinition:
@@ -90,14 +98,21 @@ def with_budgets(**budgets: int | timedelta) -> AgentDefinition:
         ),
         (replace(GOOD, source=CloudConnector(connection_id="")), "cloud_connector.connection_id"),
         (replace(GOOD, source=CloudConnector(connection_id="a b")), "cloud_connector.connection_id"),
-        (with_filter("from:anna"), "cloud_connector.filter_json"),
-        (with_filter("[]"), "cloud_connector.filter_json"),
-        (with_filter("7"), "cloud_connector.filter_json"),
-        (with_filter('{"size": NaN}'), "cloud_connector.filter_json"),
-        (with_filter("{}{}"), "cloud_connector.filter_json"),
-        (with_filter('{"a":' * 3_000 + "1" + "}" * 3_000), "cloud_connector.filter_json"),
-        (with_filter('{"a": ' + "9" * 5_000 + "}"), "cloud_connector.filter_json"),
-        (with_filter('{"a": "' + "x" * 16_384 + '"}'), "cloud_connector.filter_json"),
+        (with_filter(senders=("anna",)), "cloud_connector.filter.senders[0]"),
+        (with_filter(senders=("@example.org", "anna@")), "cloud_connector.filter.senders[1]"),
+        (with_filter(senders=("Anna <anna@example.org>",)), "cloud_connector.filter.senders[0]"),
+        (with_filter(senders=("anna@example.org", "anna@example.org")), "cloud_connector.filter.senders[1]"),
+        (with_filter(senders=tuple(f"{n}@example.org" for n in range(101))), "cloud_connector.filter.senders"),
+        (with_filter(recipients=("a@b@c",)), "cloud_connector.filter.recipients[0]"),
+        (with_filter(recipients=("x" * 310 + "@example.org",)), "cloud_connector.filter.recipients[0]"),
+        (with_filter(subject_contains=("",)), "cloud_connector.filter.subject_contains[0]"),
+        (with_filter(subject_contains=("x" * 201,)), "cloud_connector.filter.subject_contains[0]"),
+        (with_filter(subject_contains=tuple(map(str, range(21)))), "cloud_connector.filter.subject_contains"),
+        (with_filter(containers=(" ",)), "cloud_connector.filter.containers[0]"),
+        (with_filter(containers=("in\nbox",)), "cloud_connector.filter.containers[0]"),
+        (with_filter(containers=tuple(map(str, range(51)))), "cloud_connector.filter.containers"),
+        (with_filter(provider_query="x" * 1_001), "cloud_connector.filter.provider_query"),
+        (with_filter(provider_query="nul\0"), "cloud_connector.filter.provider_query"),
         (with_budgets(max_model_calls=-1), "budgets.max_model_calls"),
         (with_budgets(max_model_calls=10_001), "budgets.max_model_calls"),
         (with_budgets(max_tokens=-5), "budgets.max_tokens"),

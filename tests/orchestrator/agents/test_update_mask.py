@@ -7,6 +7,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from adiuva.connectors.v1 import message_pb2
 from adiuva.orchestrator.v1 import agent_pb2 as pb, agent_service_pb2 as service_pb
 from adiuva_rpc.errors import InvalidArgument
 from orchestrator.agents.conversion import edit_from_proto
@@ -17,6 +18,7 @@ from orchestrator.agents.domain import (
     CloudConnector,
     DataType,
     LocalDirectory,
+    MessageFilter,
     Schedule,
 )
 
@@ -91,6 +93,24 @@ def test_the_other_source_takes_the_place_of_the_present_one() -> None:
     assert edited("definition.cloud_connector.connection_id", definition=new).source == CloudConnector(
         connection_id="gmail-1"
     )
+
+
+def test_fields_of_a_filter_change_alone() -> None:
+    wanted = MessageFilter(senders=("anna@acme.example",), unread_only=True)
+    current = replace(DEFINITION, source=CloudConnector(connection_id="gmail-1", filter=wanted))
+    new = pb.AgentDefinition()
+    new.cloud_connector.filter.senders.append("@acme.example")
+
+    def changed(path: str) -> AgentDefinition:
+        return edited(f"definition.cloud_connector.filter{path}", definition=new, current=current)
+
+    def expected(**fields: object) -> AgentDefinition:
+        wanted = MessageFilter(**fields)  # type: ignore[arg-type] # each call names ones that fit
+        return replace(current, source=CloudConnector(connection_id="gmail-1", filter=wanted))
+
+    assert changed(".senders") == expected(senders=("@acme.example",), unread_only=True)
+    assert changed(".unread_only") == expected(senders=("anna@acme.example",))
+    assert changed("") == expected(senders=("@acme.example",))
 
 
 def test_the_source_cannot_be_cleared() -> None:
@@ -177,6 +197,7 @@ def test_every_field_of_the_contract_can_be_named() -> None:
         *paths("AgentDefinition", "definition"),
         *paths("LocalDirectory", "definition.local_directory"),
         *paths("CloudConnector", "definition.cloud_connector"),
+        *(f"definition.cloud_connector.filter.{field.name}" for field in message_pb2.MessageFilter.DESCRIPTOR.fields),
         *paths("Budgets", "definition.budgets"),
         *paths("Schedule", "schedule"),
     ]

@@ -24,7 +24,7 @@ def test_a_second_start_finds_the_same_credentials(tmp_path: Path) -> None:
 
 def test_secrets_are_readable_by_the_owner_alone_and_tokens_are_stored_as_hashes(tmp_path: Path) -> None:
     made = ensure_credentials(tmp_path)
-    client = write_client_file(tmp_path, made, orchestrator="a:1", bridge="a:2", bridge_devices="a:3")
+    client = write_client_file(tmp_path, made, orchestrator="a:1", bridge="a:2", bridge_devices="a:3", connectors="a:4")
     callers = json.loads(made.token_file.read_text())
 
     for secret in (made.server.key, made.token_file, client, tmp_path / "tokens" / "service"):

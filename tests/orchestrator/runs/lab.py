@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from orchestrator.agents.domain import AgentDefinition, Budgets, CloudConnector, DataType, LocalDirectory
+from orchestrator.agents.domain import (
+    AgentDefinition,
+    Budgets,
+    CloudConnector,
+    DataType,
+    LocalDirectory,
+    MessageFilter,
+)
 from orchestrator.runs.cancellation import Cancellation
 from orchestrator.runs.domain import Run, RunState, Trigger
 from orchestrator.runs.events import Event
 from orchestrator.runs.execute import execute
 from orchestrator.runs.journal import RunJournal, open_journal
-from orchestrator.runs.ports import Model
+from orchestrator.runs.ports import Inbox, Model
 from orchestrator.runs.progress import Progress
 from orchestrator.runs.workbench import Limits
 from tests.fakes.device_tools import FakeFile
 from tests.fakes.devices import FakeDevice, FakeDevices
-from tests.fakes.journals import STARTED_AT, InMemoryJournals
+from tests.fakes.journals import STARTED_AT, InMemoryJournals, InMemoryMessageMemory
+from tests.fakes.mailbox import FakeMailbox, FakeMessages
 from tests.fakes.models import ScriptedModel, diligent
 
 RUN_ID = "5b1e2f6e-3c53-4e0e-9a3d-0d8f3a1f2b11"
@@ -61,8 +71,9 @@ def definition(
     )
 
 
-def cloud_definition() -> AgentDefinition:
-    return replace(definition(), source=CloudConnector(connection_id="mail"))
+def cloud_definition(*, filter: MessageFilter = MessageFilter(), **more: Any) -> AgentDefinition:  # noqa: B008
+    source = CloudConnector(connection_id="mail", filter=filter)
+    return replace(definition(**more), display_name="Mail watcher", source=source)
 
 
 @dataclass
@@ -78,6 +89,7 @@ class Lab:
     clock: ManualClock = field(default_factory=ManualClock)
     cancellation: Cancellation = field(default_factory=Cancellation)
     cancel_requested: bool = False
+    inbox: Inbox | None = None
     laptop: FakeDevice = field(init=False)
     model: ScriptedModel = field(init=False)
 
@@ -92,7 +104,7 @@ class Lab:
 
     def run(self) -> Run:
         """The run as a new worker has just claimed it."""
-        return Run(
+        run = Run(
             run_id=self.run_id,
             user_id="ada",
             agent_id="agent-1",
@@ -105,6 +117,8 @@ class Lab:
             cancel_requested=self.cancel_requested,
             cancel_reason="Not needed any more." if self.cancel_requested else "",
         )
+        self.journals.own(run)
+        return run
 
     async def journal(self) -> RunJournal:
         """The journal in the hands of a new worker."""
@@ -121,6 +135,7 @@ class Lab:
             devices=self.devices,
             model=model or self.model,
             clock=self.clock,
+            inbox=self.inbox,
             cancellation=self.cancellation,
             limits=self.limits,
             marker=lambda: "marker-0123456789",
@@ -151,6 +166,34 @@ def lab_with_work(**more: object) -> Lab:
             "sample/big.md": "x" * 70_000 + "\nTODO Read it all\n",
         }
     )
+    return lab
+
+
+@dataclass
+class CloudLab(Lab):
+    """A lab whose agent looks at a mailbox."""
+
+    definition: AgentDefinition = field(default_factory=cloud_definition)
+    mailbox: FakeMailbox = field(default_factory=FakeMailbox)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.inbox = Inbox(messages=FakeMessages(self.mailbox), memory=InMemoryMessageMemory(self.journals))
+
+    async def next_run(self, *, model: Model | None = None) -> Progress:
+        """Run the agent once more, as a run of its own."""
+        self.run_id = str(uuid.uuid5(uuid.UUID(RUN_ID), self.run_id))
+        return await self.work(model=model)
+
+
+def cloud_lab_with_mail(**more: object) -> CloudLab:
+    """Return a lab with three threads, one of them of two messages, and one project."""
+    lab = CloudLab(**more)  # type: ignore[arg-type]  # passed on
+    lab.laptop.workspace.add("project", ACME, name="Acme", description="Website", status="Active")
+    lab.mailbox.add("m1", "TODO Send the logo\n", thread="logo", subject="Logo")
+    lab.mailbox.add("m2", "NOTE The office is closed on Friday\n", thread="office", subject="Closed")
+    lab.mailbox.add("m3", "Thanks!\nTODO Send the invoice\n", thread="logo", subject="Re: Logo")
+    lab.mailbox.add("m4", "Nothing to do here.\n", thread="hello", subject="Hello")
     return lab
 
 

@@ -18,7 +18,7 @@ from orchestrator.runs.journal import RunJournal
 from orchestrator.runs.progress import fold
 from tests.fakes.journals import InMemoryJournals
 from tests.fakes.models import HangingModel
-from tests.fakes.replay import ReplayDevices, ReplayModel
+from tests.fakes.replay import ReplayDevices, ReplayModel, replay_inbox
 from tests.golden.journal_files import FOLDER, read_journal
 from tests.golden.record import RUNS
 from tests.orchestrator.runs.lab import QUICK, ManualClock
@@ -54,6 +54,7 @@ async def test_replaying_a_golden_run_takes_the_same_steps(path: Path) -> None:
         devices=ReplayDevices(golden, progress),
         model=ReplayModel(golden, progress),
         clock=ManualClock(),
+        inbox=replay_inbox(golden, progress),
         limits=replace(QUICK, groups=1),
         marker=lambda: progress.data_marker,
     )
@@ -91,6 +92,14 @@ def test_what_the_golden_journals_say() -> None:
 
     assert told == snapshot(
         {
+            "new-mail": (
+                RunState.PARTIAL,
+                {"note": 1, "task": 1},
+                ["message:gmail:18c1", "message:gmail:18c3", "message:gmail:18c4", "message:gmail:18c5"],
+                ["MESSAGE_UNREADABLE"],
+                5,
+                16,
+            ),
             "one-of-each": (
                 RunState.SUCCEEDED,
                 {"note": 1, "project": 1, "task": 3},

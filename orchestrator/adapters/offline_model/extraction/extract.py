@@ -47,7 +47,7 @@ def _extract(path: str, text: str) -> Extraction:
     if message is not None:
         return _of_mail(message, dates)
     based = Dates(languages=dates.languages, base=document_date(text, dates))
-    return _of_text(text, based, note=True)
+    return of_text(text, based, note=True)
 
 
 def _of_tables(found: list[tables.Table], dates: Dates) -> Extraction:
@@ -59,11 +59,18 @@ def _of_tables(found: list[tables.Table], dates: Dates) -> Extraction:
 def _of_mail(message: mail.Mail, dates: Dates) -> Extraction:
     based = Dates(languages=dates.languages, base=message.sent)
     asked = list(islice(mail.requests(message.body, based), MAX_ITEMS + 1))
-    own = _of_text(message.body, based, note=False)
+    own = of_text(message.body, based, note=False)
     return _limited([*own.tasks, *asked], list(own.milestones))
 
 
-def _of_text(text: str, dates: Dates, *, note: bool) -> Extraction:
+def of_text(text: str, dates: Dates, *, note: bool) -> Extraction:
+    """Return what is found in a text that is neither a table nor a mail.
+
+    Args:
+        text: The text.
+        dates: Reads its days.
+        note: Whether it may be the record of a meeting.
+    """
     lines = readable_lines(text)
     in_bars = tables.bar_tables(lines)
     tasks = [
@@ -75,6 +82,12 @@ def _of_text(text: str, dates: Dates, *, note: bool) -> Extraction:
         *(day for table in in_bars for day in tables.table_milestones(table, dates)),
     ]
     return replace(_limited(tasks, milestones), note=notes.read_note(text) if note else None)
+
+
+def united_extraction(first: Extraction, second: Extraction) -> Extraction:
+    """Return what both hold; the note is the first one's."""
+    both = _limited([*first.tasks, *second.tasks], [*first.milestones, *second.milestones])
+    return replace(both, note=first.note or second.note, cut=both.cut or first.cut or second.cut)
 
 
 def _limited(tasks: list[Task], milestones: list[Milestone]) -> Extraction:

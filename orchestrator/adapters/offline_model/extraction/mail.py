@@ -38,13 +38,15 @@ _ABBREVIATED = re.compile(
 )
 
 _COURTESY = r"please|per\s+favore|per\s+cortesia|bitte|s['\u2019]il\s+(?:vous|te)\s+pla[iî]t|veuillez|por\s+favor"
+# "Merci de" asks with a verb behind it, and thanks with anything else.
+_MERCI = r"merci\s+d(?:e\s+|['\u2019])(?:bien\s+vouloir\s+)?(?!(?:votre|notre|leur|être|avoir)\b)(?=\w+(?:er|ir|re)\b)"
 _QUESTION = (
     r"(?:could|would|can)\s+you(?:\s+mind)?|potrest[ie]|potrebbe|puoi|può|(?:könnten|würden|können)\s+Sie|(?:könntest|kannst)\s+du"
     r"|pourriez[- ]vous|pourrais[- ]tu|pouvez[- ]vous|peux[- ]tu|podrías?|podrían|podéis|puedes|puede\s+usted"
 )
 _ASKING = re.compile(
     rf"[¿¡]?(?<!\w)(?:(?P<question>(?:{_QUESTION})(?:,?\s+(?:{_COURTESY}))?)|(?P<courtesy>(?:{_COURTESY})"
-    rf"(?:,?\s+(?:{_QUESTION}))?))(?!\w),?\s*",
+    rf"(?:,?\s+(?:{_QUESTION}))?))(?!\w),?\s*|(?<!\w){_MERCI}",
     re.IGNORECASE,
 )
 _AS_YOU_PLEASE = re.compile(r"\byou\s+$", re.IGNORECASE)

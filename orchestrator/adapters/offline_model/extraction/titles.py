@@ -35,6 +35,11 @@ _DUE_END = re.compile(
     r"[\s.,;:?!)\]]*$",
     re.IGNORECASE,
 )
+_PARTICLE = re.compile(
+    r"\s+(?:ab|an|auf|aus|bei|durch|ein|fertig|fort|frei|her|hin|los|mit|nach|um|vor|weg|weiter|zu|zurück|zusammen)"
+    r"[\s.?!]*$"
+)
+"""What German verbs put at the end of their sentence, behind the day: "bis Freitag frei"."""
 _END_OF_DAY = re.compile(r"(?:(?:EOD|COB|end\s+of\s+(?:the\s+)?day)\s*,?\s*(?:on\s+)?)", re.IGNORECASE)
 
 KEY_FALLBACK = "="
@@ -68,6 +73,8 @@ def read_task(text: str, dates: Dates, *, status: str = TODO) -> Task | None:
         status = furthest(status, named_status or TODO)
         if due is None:
             rest, due = _trailing_due(rest, dates)
+        if due is None:
+            rest, due = _leading_due(rest, dates)
         if rest == before:
             break
     title = trimmed(rest)
@@ -143,13 +150,30 @@ def _status(text: str) -> tuple[str, str | None]:
 def _trailing_due(text: str, dates: Dates) -> tuple[str, date | None]:
     start = max(0, len(text) - 90)
     for found in _DUE_WORDS.finditer(text, start):
-        day = _DUE_END.sub("", _END_OF_DAY.sub("", text[found.end() :], count=1), count=1)
         german = found["german"] is not None
+        particle = _PARTICLE.search(text, found.end()) if german else None
+        named = text[found.end() : particle.start() if particle else None]
+        day = _DUE_END.sub("", _END_OF_DAY.sub("", named, count=1), count=1)
         due = dates.any(day, numbers_without_year=german) or (
             german and dates.any(f"{day}.", numbers_without_year=True)
         )
         if due:
-            return text[: found.start()].rstrip(_BEFORE_DUE), due
+            return text[: found.start()].rstrip(_BEFORE_DUE) + (particle[0] if particle else ""), due
+    return text, None
+
+
+def _leading_due(text: str, dates: Dates) -> tuple[str, date | None]:
+    """Take a day off that the text begins with: "bis 12. März 2026 das Angebot schicken"."""
+    found = _DUE_WORDS.match(text)
+    if found is None:
+        return text, None
+    words = re.split(r"(\s+)", text[found.end() : found.end() + 48])
+    # The longest run of words that is a day, and something has to follow it.
+    for count in range(min(len(words) - 2, 7), 0, -2):
+        run = "".join(words[:count])
+        rest = text[found.end() + len(run) :].lstrip(" ,:")
+        if rest and (due := dates.any(run.rstrip(",:"), numbers_without_year=found["german"] is not None)):
+            return rest, due
     return text, None
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from adiuva_rpc.errors import NotFound
 from orchestrator.adapters.sql.journals import SqlJournals
 from orchestrator.adapters.sql.runs import MAX_WAITING_RUNS, SqlRuns, TooManyRuns
-from orchestrator.agents.domain import AgentDefinition, CloudConnector, DataType, LocalDirectory
+from orchestrator.agents.domain import AgentDefinition, CloudConnector, DataType, LocalDirectory, MessageFilter
 from orchestrator.agents.errors import RequestIdReused
 from orchestrator.runs.domain import RunState, Trigger
 from orchestrator.runs.events import Finished
@@ -183,7 +183,7 @@ async def test_a_cloud_definition_survives_storage(runs: SqlRuns, user: str) -> 
     new = new_run(user)
     definition = AgentDefinition(
         display_name="Mail",
-        source=CloudConnector(connection_id="c1", filter_json='{"label": "clients"}'),
+        source=CloudConnector(connection_id="c1", filter=MessageFilter(containers=("clients",))),
         data_types=frozenset({DataType.TASKS}),
     )
 

@@ -22,37 +22,38 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from adiuva.connectors.v1 import message_pb2 as adiuva_dot_connectors_dot_v1_dot_message__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"adiuva/orchestrator/v1/agent.proto\x12\x16\x61\x64iuva.orchestrator.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"U\n\x0eLocalDirectory\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x17\n\x0f\x64irectory_paths\x18\x02 \x03(\t\x12\x17\n\x0f\x66ile_extensions\x18\x03 \x03(\t\"<\n\x0e\x43loudConnector\x12\x15\n\rconnection_id\x18\x01 \x01(\t\x12\x13\n\x0b\x66ilter_json\x18\x02 \x01(\t\"\x98\x03\n\x08Schedule\x12\x0c\n\x04\x63ron\x18\x01 \x01(\t\x12\x11\n\ttime_zone\x18\x02 \x01(\t\x12)\n\x06jitter\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x08\x63\x61tch_up\x18\x04 \x01(\x0e\x32\x1f.adiuva.orchestrator.v1.CatchUp\x12(\n\x05grace\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\x07overlap\x18\x06 \x01(\x0e\x32\x1f.adiuva.orchestrator.v1.Overlap\x12\x35\n\non_offline\x18\x07 \x01(\x0e\x32!.adiuva.orchestrator.v1.OnOffline\x12.\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1c\n\x14pause_after_failures\x18\n \x01(\x05\"\xad\x01\n\x07\x42udgets\x12\x17\n\x0fmax_model_calls\x18\x01 \x01(\x05\x12\x12\n\nmax_tokens\x18\x02 \x01(\x03\x12\x16\n\x0emax_tool_calls\x18\x03 \x01(\x05\x12\x16\n\x0emax_read_bytes\x18\x04 \x01(\x03\x12\x13\n\x0bmax_creates\x18\x05 \x01(\x05\x12\x30\n\rmax_wall_time\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xd1\x02\n\x0f\x41gentDefinition\x12\x14\n\x0c\x64isplay_name\x18\x01 \x01(\t\x12\x17\n\x0f\x63lient_agent_id\x18\x02 \x01(\t\x12\x41\n\x0flocal_directory\x18\x03 \x01(\x0b\x32&.adiuva.orchestrator.v1.LocalDirectoryH\x00\x12\x41\n\x0f\x63loud_connector\x18\x04 \x01(\x0b\x32&.adiuva.orchestrator.v1.CloudConnectorH\x00\x12\x34\n\ndata_types\x18\x05 \x03(\x0e\x32 .adiuva.orchestrator.v1.DataType\x12\x17\n\x0fprompt_template\x18\x06 \x01(\t\x12\x30\n\x07\x62udgets\x18\x07 \x01(\x0b\x32\x1f.adiuva.orchestrator.v1.BudgetsB\x08\n\x06source\"c\n\tLostSlots\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12\x13\n\x0blast_reason\x18\x02 \x01(\t\x12\x32\n\x0elast_slot_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcb\x04\n\x05\x41gent\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12;\n\ndefinition\x18\x03 \x01(\x0b\x32\'.adiuva.orchestrator.v1.AgentDefinition\x12\x32\n\x08schedule\x18\x04 \x01(\x0b\x32 .adiuva.orchestrator.v1.Schedule\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0blast_run_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bnext_run_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06paused\x18\n \x01(\x08\x12\x14\n\x0cpause_reason\x18\x0b \x01(\t\x12\x18\n\x10schedule_problem\x18\x0c \x01(\t\x12\x1a\n\x12waiting_for_device\x18\r \x01(\x08\x12\x31\n\x06missed\x18\x0e \x01(\x0b\x32!.adiuva.orchestrator.v1.LostSlots\x12\x32\n\x07skipped\x18\x0f \x01(\x0b\x32!.adiuva.orchestrator.v1.LostSlots\x12\x19\n\x11\x66\x61ilures_in_a_row\x18\x10 \x01(\x05*\x80\x01\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44\x41TA_TYPE_TASKS\x10\x01\x12\x13\n\x0f\x44\x41TA_TYPE_NOTES\x10\x02\x12\x17\n\x13\x44\x41TA_TYPE_TIMELINES\x10\x03\x12\x16\n\x12\x44\x41TA_TYPE_PROJECTS\x10\x04*M\n\x07\x43\x61tchUp\x12\x18\n\x14\x43\x41TCH_UP_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43\x41TCH_UP_COALESCE\x10\x01\x12\x11\n\rCATCH_UP_NONE\x10\x02*e\n\x07Overlap\x12\x17\n\x13OVERLAP_UNSPECIFIED\x10\x00\x12\x10\n\x0cOVERLAP_SKIP\x10\x01\x12\x15\n\x11OVERLAP_QUEUE_ONE\x10\x02\x12\x18\n\x14OVERLAP_CANCEL_OTHER\x10\x03*Q\n\tOnOffline\x12\x1a\n\x16ON_OFFLINE_UNSPECIFIED\x10\x00\x12\x13\n\x0fON_OFFLINE_WAIT\x10\x01\x12\x13\n\x0fON_OFFLINE_SKIP\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"adiuva/orchestrator/v1/agent.proto\x12\x16\x61\x64iuva.orchestrator.v1\x1a\"adiuva/connectors/v1/message.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"U\n\x0eLocalDirectory\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x17\n\x0f\x64irectory_paths\x18\x02 \x03(\t\x12\x17\n\x0f\x66ile_extensions\x18\x03 \x03(\t\"o\n\x0e\x43loudConnector\x12\x15\n\rconnection_id\x18\x01 \x01(\t\x12\x33\n\x06\x66ilter\x18\x03 \x01(\x0b\x32#.adiuva.connectors.v1.MessageFilterJ\x04\x08\x02\x10\x03R\x0b\x66ilter_json\"\x98\x03\n\x08Schedule\x12\x0c\n\x04\x63ron\x18\x01 \x01(\t\x12\x11\n\ttime_zone\x18\x02 \x01(\t\x12)\n\x06jitter\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x08\x63\x61tch_up\x18\x04 \x01(\x0e\x32\x1f.adiuva.orchestrator.v1.CatchUp\x12(\n\x05grace\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\x07overlap\x18\x06 \x01(\x0e\x32\x1f.adiuva.orchestrator.v1.Overlap\x12\x35\n\non_offline\x18\x07 \x01(\x0e\x32!.adiuva.orchestrator.v1.OnOffline\x12.\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1c\n\x14pause_after_failures\x18\n \x01(\x05\"\xad\x01\n\x07\x42udgets\x12\x17\n\x0fmax_model_calls\x18\x01 \x01(\x05\x12\x12\n\nmax_tokens\x18\x02 \x01(\x03\x12\x16\n\x0emax_tool_calls\x18\x03 \x01(\x05\x12\x16\n\x0emax_read_bytes\x18\x04 \x01(\x03\x12\x13\n\x0bmax_creates\x18\x05 \x01(\x05\x12\x30\n\rmax_wall_time\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xd1\x02\n\x0f\x41gentDefinition\x12\x14\n\x0c\x64isplay_name\x18\x01 \x01(\t\x12\x17\n\x0f\x63lient_agent_id\x18\x02 \x01(\t\x12\x41\n\x0flocal_directory\x18\x03 \x01(\x0b\x32&.adiuva.orchestrator.v1.LocalDirectoryH\x00\x12\x41\n\x0f\x63loud_connector\x18\x04 \x01(\x0b\x32&.adiuva.orchestrator.v1.CloudConnectorH\x00\x12\x34\n\ndata_types\x18\x05 \x03(\x0e\x32 .adiuva.orchestrator.v1.DataType\x12\x17\n\x0fprompt_template\x18\x06 \x01(\t\x12\x30\n\x07\x62udgets\x18\x07 \x01(\x0b\x32\x1f.adiuva.orchestrator.v1.BudgetsB\x08\n\x06source\"c\n\tLostSlots\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12\x13\n\x0blast_reason\x18\x02 \x01(\t\x12\x32\n\x0elast_slot_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcb\x04\n\x05\x41gent\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12;\n\ndefinition\x18\x03 \x01(\x0b\x32\'.adiuva.orchestrator.v1.AgentDefinition\x12\x32\n\x08schedule\x18\x04 \x01(\x0b\x32 .adiuva.orchestrator.v1.Schedule\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0blast_run_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bnext_run_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06paused\x18\n \x01(\x08\x12\x14\n\x0cpause_reason\x18\x0b \x01(\t\x12\x18\n\x10schedule_problem\x18\x0c \x01(\t\x12\x1a\n\x12waiting_for_device\x18\r \x01(\x08\x12\x31\n\x06missed\x18\x0e \x01(\x0b\x32!.adiuva.orchestrator.v1.LostSlots\x12\x32\n\x07skipped\x18\x0f \x01(\x0b\x32!.adiuva.orchestrator.v1.LostSlots\x12\x19\n\x11\x66\x61ilures_in_a_row\x18\x10 \x01(\x05*\x80\x01\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44\x41TA_TYPE_TASKS\x10\x01\x12\x13\n\x0f\x44\x41TA_TYPE_NOTES\x10\x02\x12\x17\n\x13\x44\x41TA_TYPE_TIMELINES\x10\x03\x12\x16\n\x12\x44\x41TA_TYPE_PROJECTS\x10\x04*M\n\x07\x43\x61tchUp\x12\x18\n\x14\x43\x41TCH_UP_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43\x41TCH_UP_COALESCE\x10\x01\x12\x11\n\rCATCH_UP_NONE\x10\x02*e\n\x07Overlap\x12\x17\n\x13OVERLAP_UNSPECIFIED\x10\x00\x12\x10\n\x0cOVERLAP_SKIP\x10\x01\x12\x15\n\x11OVERLAP_QUEUE_ONE\x10\x02\x12\x18\n\x14OVERLAP_CANCEL_OTHER\x10\x03*Q\n\tOnOffline\x12\x1a\n\x16ON_OFFLINE_UNSPECIFIED\x10\x00\x12\x13\n\x0fON_OFFLINE_WAIT\x10\x01\x12\x13\n\x0fON_OFFLINE_SKIP\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'adiuva.orchestrator.v1.agent_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DATATYPE']._serialized_start=1895
-  _globals['_DATATYPE']._serialized_end=2023
-  _globals['_CATCHUP']._serialized_start=2025
-  _globals['_CATCHUP']._serialized_end=2102
-  _globals['_OVERLAP']._serialized_start=2104
-  _globals['_OVERLAP']._serialized_end=2205
-  _globals['_ONOFFLINE']._serialized_start=2207
-  _globals['_ONOFFLINE']._serialized_end=2288
-  _globals['_LOCALDIRECTORY']._serialized_start=127
-  _globals['_LOCALDIRECTORY']._serialized_end=212
-  _globals['_CLOUDCONNECTOR']._serialized_start=214
-  _globals['_CLOUDCONNECTOR']._serialized_end=274
-  _globals['_SCHEDULE']._serialized_start=277
-  _globals['_SCHEDULE']._serialized_end=685
-  _globals['_BUDGETS']._serialized_start=688
-  _globals['_BUDGETS']._serialized_end=861
-  _globals['_AGENTDEFINITION']._serialized_start=864
-  _globals['_AGENTDEFINITION']._serialized_end=1201
-  _globals['_LOSTSLOTS']._serialized_start=1203
-  _globals['_LOSTSLOTS']._serialized_end=1302
-  _globals['_AGENT']._serialized_start=1305
-  _globals['_AGENT']._serialized_end=1892
+  _globals['_DATATYPE']._serialized_start=1982
+  _globals['_DATATYPE']._serialized_end=2110
+  _globals['_CATCHUP']._serialized_start=2112
+  _globals['_CATCHUP']._serialized_end=2189
+  _globals['_OVERLAP']._serialized_start=2191
+  _globals['_OVERLAP']._serialized_end=2292
+  _globals['_ONOFFLINE']._serialized_start=2294
+  _globals['_ONOFFLINE']._serialized_end=2375
+  _globals['_LOCALDIRECTORY']._serialized_start=163
+  _globals['_LOCALDIRECTORY']._serialized_end=248
+  _globals['_CLOUDCONNECTOR']._serialized_start=250
+  _globals['_CLOUDCONNECTOR']._serialized_end=361
+  _globals['_SCHEDULE']._serialized_start=364
+  _globals['_SCHEDULE']._serialized_end=772
+  _globals['_BUDGETS']._serialized_start=775
+  _globals['_BUDGETS']._serialized_end=948
+  _globals['_AGENTDEFINITION']._serialized_start=951
+  _globals['_AGENTDEFINITION']._serialized_end=1288
+  _globals['_LOSTSLOTS']._serialized_start=1290
+  _globals['_LOSTSLOTS']._serialized_end=1389
+  _globals['_AGENT']._serialized_start=1392
+  _globals['_AGENT']._serialized_end=1979
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,7 @@
 isort:skip_file
 Agents: what a user wants done, with which data, within which limits, and when."""
 
+from adiuva.connectors.v1 import message_pb2 as _message_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
@@ -172,20 +173,22 @@ class CloudConnector(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CONNECTION_ID_FIELD_NUMBER: _builtins.int
-    FILTER_JSON_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
     connection_id: _builtins.str
     """The connection at the connectors service."""
-    filter_json: _builtins.str
-    """What to look at, as the provider's filter in JSON text; empty for everything."""
+    @_builtins.property
+    def filter(self) -> _message_pb2.MessageFilter:
+        """Which messages; unset for all of the provider's default places."""
+
     def __init__(
         self,
         *,
         connection_id: _builtins.str = ...,
-        filter_json: _builtins.str = ...,
+        filter: _message_pb2.MessageFilter | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection_id", b"connection_id", "filter_json", b"filter_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection_id", b"connection_id", "filter", b"filter"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

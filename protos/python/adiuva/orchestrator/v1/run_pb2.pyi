@@ -263,7 +263,11 @@ class RunError(_message.Message):
     FILE_UNREADABLE (the device could not read it), FILE_UNREAD (the model did not read it), FILE_TRUNCATED (it was read
     in part, and counts as processed), TRIAGE_UNUSABLE,
     MODEL_UNAVAILABLE, MODEL_UNAUTHENTICATED, MODEL_RATE_LIMITED, MODEL_BAD_ANSWER, TOOL_TIMEOUT, BUDGET_EXCEEDED,
-    CONNECTORS_UNAVAILABLE, COUNTS_DIFFER (the device counted otherwise; also on a run that succeeded), INTERNAL.
+    COUNTS_DIFFER (the device counted otherwise; also on a run that succeeded), INTERNAL. Of messages:
+    CONNECTORS_UNAVAILABLE, CONNECTION_NOT_FOUND, CONNECTION_PENDING, NEEDS_REAUTH, CONNECTION_BLOCKED, DECRYPT_FAILED,
+    DISCONNECTED, PROVIDER_UNKNOWN, PROVIDER_UNAVAILABLE, THROTTLED, WINDOW_TOO_LARGE, FILTER_UNSUPPORTED, FILTER_INVALID,
+    OPERATOR_FAULT, STALE_FETCH, TOO_MANY_MESSAGES (the next run takes the rest), MESSAGE_UNREADABLE, MESSAGE_TOO_LARGE,
+    MESSAGE_UNREAD (the model did not read it), MESSAGE_GIVEN_UP (it failed in three runs).
     """
     message: _builtins.str
     """A sentence that a user can act on."""
