@@ -4,12 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DIR ?=
+LOCK := -q --strip-extras --allow-unsafe --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
+	--no-emit-trusted-host
 
-.PHONY: demo test check fmt proto lock bench faults clean
+.PHONY: demo demo-cloud test check fmt proto lock clients bench faults clean
 
 ## demo: the main job on the sample folder, or on DIR=<folder>
 demo: $(READY)
 	@$(BIN)/adiuva demo $(if $(DIR),"$(DIR)")
+
+## demo-cloud: the same with two mail accounts at emulated providers
+demo-cloud: $(READY)
+	@$(BIN)/python -m tests.demo_cloud
 
 ## test: every test
 test: $(READY)
@@ -39,8 +45,12 @@ proto: $(READY)
 
 ## lock: resolve pyproject.toml again into requirements.lock
 lock: $(READY)
-	$(BIN)/pip-compile -q --all-extras --strip-extras --allow-unsafe --generate-hashes --no-header \
-		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements.lock pyproject.toml
+	$(BIN)/pip-compile $(LOCK) --extra server --extra local --extra dev -o requirements.lock pyproject.toml
+	$(BIN)/pip-compile $(LOCK) --extra clients -c requirements.lock -o requirements-clients.lock pyproject.toml
+
+## clients: the providers' own clients (400 MB), with which CI checks the emulator
+clients: $(READY)
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-clients.lock
 
 ## bench: the figures of the design, as ratios to a floor in the same run
 bench: $(READY)

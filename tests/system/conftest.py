@@ -12,6 +12,7 @@ import pytest
 
 from tests.fakes.openai_api import say
 from tests.sample import FILES
+from tests.system.accounts import Providers, emulator_process
 from tests.system.endpoint import Endpoint
 from tests.system.local_stack import LocalStack, local_stack
 from tests.system.users import User, add_user, background, like_anybody
@@ -99,3 +100,18 @@ def uma(model_stack: LocalStack, endpoint: Endpoint, scratch: Path, healed: Path
         agent = user.json("agents", "create", "Slow", "--directory", "slow", "--instructions", "uma's")
         user.json("runs", "start", agent["agent_id"])
         yield user
+
+
+@pytest.fixture(scope="session")
+def providers(scratch: Path) -> Iterator[Providers]:
+    """The emulated providers of mail and chat."""
+    with emulator_process(scratch / "emulator.err") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def cloud(providers: Providers, scratch: Path) -> Iterator[LocalStack]:
+    """A running stack that has the emulated providers, and logs everything."""
+    env = {**providers.environment, "ADIUVA_LOG_LEVEL": "DEBUG"}
+    with local_stack(scratch / "cloud", None, env=env) as running:
+        yield running

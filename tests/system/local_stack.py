@@ -19,7 +19,7 @@ ADIUVA = str(Path(sys.executable).parent / "adiuva")
 START_SECONDS = 90
 STOP_SECONDS = 60
 COMMAND_SECONDS = 120
-FREE_PORTS = ("--orchestrator-port", "0", "--bridge-port", "0", "--device-port", "0")
+FREE_PORTS = ("--orchestrator-port", "0", "--bridge-port", "0", "--device-port", "0", "--connectors-port", "0")
 
 
 @dataclass
@@ -62,6 +62,7 @@ class LocalStack:
         """The process id of a part, by the log it writes: the newest child of the supervisor with that name."""
         modules = {
             "device bridge": "device_bridge.server",
+            "connectors": "connectors",
             "orchestrator": "orchestrator",
             "device agent": "device_bridge.agent",
         }

@@ -14,7 +14,7 @@ from tests.system.users import at_once, check_refused, without_a_trace
 
 pytestmark = pytest.mark.system
 
-COMMANDS = ("demo", "up", "agents", "runs", "devices", "device", "workspace")
+COMMANDS = ("demo", "up", "agents", "runs", "connections", "devices", "device", "workspace")
 GOOD = {
     "orchestrator": {"target": "127.0.0.1:1"},
     "device_bridge": {"target": "127.0.0.1:1", "device_target": "127.0.0.1:1"},

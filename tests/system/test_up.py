@@ -74,7 +74,7 @@ def test_a_second_stack_on_one_data_directory_is_refused_and_the_first_one_goes_
 
 
 def test_a_port_in_use_is_refused_before_anything_is_started(tmp_path: Path) -> None:
-    options = ("--orchestrator-port", "--bridge-port", "--device-port")
+    options = ("--orchestrator-port", "--bridge-port", "--device-port", "--connectors-port")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         refusals = at_once(
