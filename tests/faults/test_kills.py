@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +46,6 @@ def root(scratch: Path) -> Path:
     for folder in sorted(path for path in FILES.iterdir() if path.is_dir())[:FOLDERS]:
         shutil.copytree(folder, made / folder.name)
     return made
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="adiuva-kill-", ignore_cleanup_errors=True) as directory:
-        yield Path(directory)
 
 
 def run_once(data: Path, root: Path, env: dict[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:

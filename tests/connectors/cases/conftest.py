@@ -1,8 +1,8 @@
-"""One lab for each module; every test has people of its own in it."""
+"""One lab for all; every test has people of its own in it."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -16,15 +16,16 @@ from tests.emulator.microsoft.walks import DeltaSwitches
 from tests.emulator.oauth import Consent, RefreshMode
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Holds the callers and the keys."""
     return tmp_path_factory.mktemp("connectors")
 
 
-@pytest.fixture(scope="module")
-async def replicas(directory: Path, database_url: str) -> AsyncIterator[Lab]:
+@pytest.fixture(scope="package")
+async def replicas(directory: Path, new_database: Callable[[], str]) -> AsyncIterator[Lab]:
     """The lab, as the last test has left it."""
+    database_url = new_database()
     async with (
         emulated() as emulator,
         harness(directory, database_url, emulator) as service,

@@ -303,7 +303,7 @@ def test_every_message_comes_also_in_many_more_lives() -> None:
     run_state_machine_as_test(
         Subscriber,
         settings=settings(
-            max_examples=800,
+            max_examples=250,
             stateful_step_count=60,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

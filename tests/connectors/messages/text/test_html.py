@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -224,12 +223,10 @@ WORST = {
 
 
 @pytest.mark.parametrize("name", WORST)
-def test_the_worst_html_takes_a_few_seconds_at_most(name: str) -> None:
-    began = time.process_time()
-
+@pytest.mark.timeout(30)
+def test_the_worst_html_comes_to_an_end(name: str) -> None:
     text = html_to_text(WORST[name])
 
-    assert time.process_time() - began < 4
     assert len(text) < 2 * MIB
 
 

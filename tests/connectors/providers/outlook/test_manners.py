@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from datetime import timedelta
 
 import pytest
@@ -218,15 +217,12 @@ async def test_nothing_secret_or_written_is_logged(caplog: pytest.LogCaptureFixt
         assert unspeakable not in written
 
 
-@pytest.mark.slow
-async def test_a_thousand_mails_are_ten_times_faster_than_one_call_each() -> None:
+async def test_a_thousand_mails_take_a_tenth_of_a_thousand_calls() -> None:
     async with outlook_lab() as lab:
-        lab.emulator.latencies["^/v1.0/"] = 100
         for _ in range(1_000):
             lab.mail()
-        begun = time.monotonic()
         read = await read_all(lab, most=4)
-        took = time.monotonic() - begun
+        calls = lab.emulator.counters.count("/v1.0/")
 
     assert read == 1_000
-    assert took < 1_000 * 0.1 / 10
+    assert calls <= 1_000 / 10
