@@ -111,10 +111,10 @@ async def running(settings: ConnectorsSettings, *, makers: Iterable[Maker] = PRO
         makers: Who makes the providers.
 
     Raises:
-        StoreUnavailable: The database cannot be reached.
+        OSError, SQLAlchemyError: The database cannot be reached or used.
         TokenFileError: The token file is not usable.
         KeyFileError: The key file is not usable.
-        ValueError: A provider's setting is not usable.
+        ValueError: Two providers have the same name, or one cannot work with its settings.
     """
     async with shared(settings, makers) as parts:
         hub = ConnectionHub(parts.connections, now=now)

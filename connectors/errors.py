@@ -165,9 +165,3 @@ class AttachmentTooLarge(ResourceExhausted):
     """The attachment is larger than what can be fetched."""
 
     reason = "ATTACHMENT_TOO_LARGE"
-
-
-class KeyUnavailable(FailedPrecondition):
-    """The keys of this service cannot be used. The operator has to check the key file."""
-
-    reason = "KEY_UNAVAILABLE"

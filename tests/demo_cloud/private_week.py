@@ -26,15 +26,21 @@ def private_week(now: datetime) -> list[Mail]:
         return now - timedelta(days=days)
 
     return sorted(
-        [*_relaunch(now), *_menu(now), *_programme(now), *_noise(now), _to_herself(ago(1.4)), _evening(now)],
+        [
+            *_images(now),
+            *_relaunch(now),
+            *_menu(now),
+            *_programme(now),
+            *_noise(now),
+            _to_herself(ago(1.4)),
+            _evening(now),
+        ],
         key=lambda mail: mail.received_at,
     )
 
 
-def _relaunch(now: datetime) -> list[Mail]:
+def _images(now: datetime) -> list[Mail]:
     sizes = Attachment("hero-sizes.txt", b"landing 2400x1200\nabout 1200x1200\nteam 1200x800\n", "text/plain")
-    freeze, shoot = (f"{now + timedelta(days=days):%Y-%m-%d}" for days in (20, 12))
-    dates = table(("Milestone", "Date"), ("Photo shoot in the showroom", shoot), ("Content freeze", freeze))
     return [
         letter(
             now - timedelta(days=6.1),
@@ -71,6 +77,13 @@ def _relaunch(now: datetime) -> list[Mail]:
             in_reply_to="<hero-2@montanari.test>",
             thread="hero",
         ),
+    ]
+
+
+def _relaunch(now: datetime) -> list[Mail]:
+    freeze, shoot = (f"{now + timedelta(days=days):%Y-%m-%d}" for days in (20, 12))
+    dates = table(("Milestone", "Date"), ("Photo shoot in the showroom", shoot), ("Content freeze", freeze))
+    return [
         letter(
             now - timedelta(days=5.6),
             sender=CLARA,

@@ -24,6 +24,8 @@ from tests.system.local_stack import ADIUVA, COMMAND_SECONDS, LocalStack, clean_
 from tests.system.users import Json, User, background, without_a_trace
 
 PASTED = "http://localhost:8765/callback"
+ANNA, WORK = "anna@example.com", "anna@contoso.example"
+"""Accounts that both providers have from the start."""
 WAIT_SECONDS = 30
 
 T = TypeVar("T")
@@ -166,3 +168,44 @@ def database(stack: LocalStack) -> psycopg.Connection[tuple[Any, ...]]:
     """Return a connection to the stack's own PostgreSQL."""
     lines = (stack.data / "postgres" / "postmaster.pid").read_text(encoding="utf-8").splitlines()
     return psycopg.connect(host=lines[4], user="postgres", dbname="postgres", autocommit=True)
+
+
+def state(connection: Json) -> str:
+    """Return a connection's state without its prefix."""
+    return str(connection["state"]).removeprefix("CONNECTION_STATE_")
+
+
+def add_account(providers: Providers, address: str) -> str:
+    """Make an account at both providers, and return its address."""
+
+    async def add(emulator: ControlClient) -> None:
+        await emulator.google.add_account(address)
+        await emulator.microsoft.add_account(address)
+
+    providers.do(add)
+    return address
+
+
+@contextmanager
+def consenting(providers: Providers, **answer: Any) -> Iterator[None]:
+    """Let the person at both consent screens do something else than approve everything, for the block."""
+
+    async def decide(emulator: ControlClient, answer: Json) -> None:
+        await emulator.google.consent(**answer)
+        await emulator.microsoft.consent(**answer)
+
+    providers.do(lambda emulator: decide(emulator, answer))
+    try:
+        yield
+    finally:
+        providers.do(lambda emulator: decide(emulator, {}))
+
+
+@contextmanager
+def fault(providers: Providers, route: str, **fields: Any) -> Iterator[None]:
+    """Let requests to a path fail, for the block."""
+    providers.do(lambda emulator: emulator.add_fault(route, times=0, **fields))
+    try:
+        yield
+    finally:
+        providers.do(lambda emulator: emulator.clear_faults())

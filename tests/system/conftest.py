@@ -12,7 +12,7 @@ import pytest
 
 from tests.fakes.openai_api import say
 from tests.sample import FILES
-from tests.system.accounts import Providers, emulator_process
+from tests.system.accounts import ANNA, WORK, Providers, add_account, emulator_process
 from tests.system.endpoint import Endpoint
 from tests.system.local_stack import LocalStack, local_stack
 from tests.system.users import User, add_user, background, like_anybody
@@ -104,8 +104,11 @@ def uma(model_stack: LocalStack, endpoint: Endpoint, scratch: Path, healed: Path
 
 @pytest.fixture(scope="session")
 def providers(scratch: Path) -> Iterator[Providers]:
-    """The emulated providers of mail and chat."""
+    """The emulated providers of mail and chat, with two accounts."""
     with emulator_process(scratch / "emulator.err") as running:
+        add_account(running, ANNA)
+        add_account(running, WORK)
+        running.do(lambda emulator: emulator.microsoft.set_device_interval(1))
         yield running
 
 
@@ -115,3 +118,15 @@ def cloud(providers: Providers, scratch: Path) -> Iterator[LocalStack]:
     env = {**providers.environment, "ADIUVA_LOG_LEVEL": "DEBUG"}
     with local_stack(scratch / "cloud", None, env=env) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def anna(cloud: LocalStack, scratch: Path) -> User:
+    """A user who links accounts."""
+    return add_user(cloud, "anna", scratch)
+
+
+@pytest.fixture(scope="session")
+def ben(cloud: LocalStack, scratch: Path) -> User:
+    """Another one."""
+    return add_user(cloud, "ben", scratch)

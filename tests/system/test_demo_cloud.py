@@ -20,7 +20,7 @@ from tests.system.local_stack import children, clean_environment
 from tests.system.test_up import processes_of
 from tests.system.users import ROOT, Json
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 
 COMMAND = [sys.executable, "-m", "tests.demo_cloud"]
 LONGEST_SECONDS = 60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from tests.fakes.cursor_store import InMemoryCursors, InMemoryQuarantine
 ADDRESS = "anna@example.org"
 MAILS = 700
 """Two minutes of the quota of a new project, and some more."""
+LATEST_SECONDS = 0.25
+"""Of real time, until a request that was made has come in."""
 A_MINUTES = 300
 """Mails: 6,000 units, 20 for each."""
 
@@ -71,10 +74,19 @@ def fill(emulator: Emulator) -> None:
         emulator.google.mailbox(ADDRESS).deliver(Mail(raw=raw, received_at=at))
 
 
+async def nothing_on_its_way(emulator: Emulator) -> None:
+    """Wait until all requests have come in: those on their way would be late by the time that now passes at once."""
+    seen = -1
+    while seen != len(emulator.counters.calls) or emulator.counters.in_flight.total():
+        seen = len(emulator.counters.calls)
+        await asyncio.sleep(LATEST_SECONDS)
+
+
 async def fetched(emulator: Emulator) -> list[Event]:
     """Fetch everything with the service as it is set up by default; its waits pass at once by the virtual clock."""
 
     async def sleep(seconds: float) -> None:
+        await nothing_on_its_way(emulator)
         emulator.clock.advance(timedelta(seconds=seconds))
 
     settings = ConnectorsSettings(

@@ -71,7 +71,7 @@ class AdminServiceServicer:
         """RotateKeys puts every stored grant under the newest key, while everything goes on. It can be stopped and called again, also by
         two callers at a time; an old key may be removed once `keys` counts no grant under it.
 
-        Safe to repeat: yes. Status codes: FAILED_PRECONDITION (KEY_UNAVAILABLE: the key file cannot be used).
+        Safe to repeat: yes. Status codes: UNAVAILABLE (KEY_PROVIDER_UNAVAILABLE: the key file cannot be used).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -41,7 +41,7 @@ class AdminServiceStub:
     """RotateKeys puts every stored grant under the newest key, while everything goes on. It can be stopped and called again, also by
     two callers at a time; an old key may be removed once `keys` counts no grant under it.
 
-    Safe to repeat: yes. Status codes: FAILED_PRECONDITION (KEY_UNAVAILABLE: the key file cannot be used).
+    Safe to repeat: yes. Status codes: UNAVAILABLE (KEY_PROVIDER_UNAVAILABLE: the key file cannot be used).
     """
     ListQuarantinedMessages: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListQuarantinedMessagesRequest, _admin_service_pb2.ListQuarantinedMessagesResponse]
     """ListQuarantinedMessages gives the messages that could not be read, newest first.
@@ -72,7 +72,7 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """RotateKeys puts every stored grant under the newest key, while everything goes on. It can be stopped and called again, also by
     two callers at a time; an old key may be removed once `keys` counts no grant under it.
 
-    Safe to repeat: yes. Status codes: FAILED_PRECONDITION (KEY_UNAVAILABLE: the key file cannot be used).
+    Safe to repeat: yes. Status codes: UNAVAILABLE (KEY_PROVIDER_UNAVAILABLE: the key file cannot be used).
     """
     ListQuarantinedMessages: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListQuarantinedMessagesRequest, _admin_service_pb2.ListQuarantinedMessagesResponse]  # type: ignore[assignment]
     """ListQuarantinedMessages gives the messages that could not be read, newest first.
@@ -106,7 +106,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """RotateKeys puts every stored grant under the newest key, while everything goes on. It can be stopped and called again, also by
         two callers at a time; an old key may be removed once `keys` counts no grant under it.
 
-        Safe to repeat: yes. Status codes: FAILED_PRECONDITION (KEY_UNAVAILABLE: the key file cannot be used).
+        Safe to repeat: yes. Status codes: UNAVAILABLE (KEY_PROVIDER_UNAVAILABLE: the key file cannot be used).
         """
 
     @_abc_1.abstractmethod
