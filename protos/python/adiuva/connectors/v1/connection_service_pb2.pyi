@@ -105,7 +105,7 @@ class BeginAuthorizationRequest(_message.Message):
     """How the user consents."""
     redirect_uri: _builtins.str
     """Where the provider sends the browser: one that the operator allows, or `http://127.0.0.1:<port>/` or
-    `http://localhost:<port>/` with any port. For the redirect flow only.
+    `http://localhost:<port>/` with any port, each also with the path `/callback`. For the redirect flow only.
     """
     login_hint: _builtins.str
     """The account that the user probably means, to be preselected; may be empty."""
