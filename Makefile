@@ -56,7 +56,7 @@ clients: $(READY)
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks
 
-## faults: kill -9 at every failpoint, and the tests that wait for minutes
+## faults: kill -9 at every failpoint, and the tests that wait for minutes (about 40 of them)
 faults: $(READY)
 	ADIUVA_FAULTS=full $(BIN)/pytest -q tests/faults tests/adiuva_rpc/test_keepalive.py
 
