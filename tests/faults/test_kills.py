@@ -19,16 +19,16 @@ FOLDERS = 3
 """Of the sample: enough for several groups at a time, and quick."""
 
 OFTEN = [
-    "orchestrator.after_model_answer=kill@2",
     "orchestrator.after_tool_answer=kill@20",
     "orchestrator.before_finished=kill@1",
-    "device.before_commit=kill@6",
     "device.after_commit=kill@6",
-    "bridge.before_call=kill@15",
     "bridge.before_answer=kill@15",
 ]
 """In every run of the tests."""
 RARELY = [
+    "orchestrator.after_model_answer=kill@2",
+    "device.before_commit=kill@6",
+    "bridge.before_call=kill@15",
     "orchestrator.after_claim=kill@1",
     "orchestrator.before_tool_call=kill@12",
     "orchestrator.before_mark_processed=kill@1",
